@@ -1,0 +1,37 @@
+# make demo   shows the main job, end to end, on a temporary playground
+# make test   passes the tests
+# make check  is what a reviewer runs; make bench measures
+.PHONY: demo test check format bench clean
+BIN := .venv/bin
+PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(v))))
+
+demo: .venv/ready
+	@$(BIN)/python docs/demo.py
+
+test: .venv/ready-to-test
+	$(BIN)/python -m pytest -n auto
+
+check: .venv/ready-to-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto
+
+format: .venv/ready-to-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/ready: pyproject.toml
+	@.ci/make-venv "$(PYTHON)" .
+	@touch $@
+
+.venv/ready-to-test: .venv/ready
+	@.ci/make-venv "$(PYTHON)" '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""What git thrum costs, each row beside its reference in the same run: `make bench`."""

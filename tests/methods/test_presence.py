@@ -1,0 +1,59 @@
+import pytest
+
+from tests import kit
+from thrum.core import clock
+from thrum.engine import Claim
+from thrum.methods import presence
+
+
+@pytest.fixture
+def seen_at(engine, ann, repository):
+    """How everyone appears when it is `later` seconds after Ann's last sign of life."""
+
+    def look(later, **settings):
+        engine.catch_up()
+        context = engine._context(Claim(cwd=str(repository)))
+        last = max(engine.roster.agent("ann")["seen"], engine.roster.sessions("ann")[0]["seen"])
+        moved = type(context)(
+            **{**{f: getattr(context, f) for f in context.__slots__}, "now": lambda: last + int(later * clock.SECOND)}
+        )
+        return presence.everyone(moved)
+
+    return look
+
+
+@pytest.mark.parametrize(("later", "status"), [(0, "online"), (1799, "online"), (1801, "offline"), (-1000, "online")])
+def test_online_is_seen_within_the_window(seen_at, later, status):
+    assert seen_at(later)[0]["status"] == status
+
+
+def test_last_seen_is_never_in_the_future(seen_at):
+    (shown,) = seen_at(-1000)
+    assert shown["last_seen_at"] < seen_at(0)[0]["last_seen_at"]
+
+
+def test_who_has_ended_its_session_is_offline(ann, seen_at):
+    ann("session.end")
+    (shown,) = seen_at(0)
+    assert shown["status"] == "offline" and "session_id" not in shown
+
+
+def test_every_list_tells_the_same_of_an_agent(team):
+    ann, bob, _ = team
+    bob("session.setTask", current_task="css")
+    ann("agent.listContext")
+    listed = {a["agent_id"]: a for a in ann("agent.list")["agents"]}["bob"]
+    shown = {a["agent_id"]: a for a in ann("overview")["team"]}["bob"]
+    shown.pop("context")
+    assert listed == shown == ann("agent.ping", agent="bob")["agent"]
+
+
+def test_an_agent_of_another_clone_is_not_here(engine, ann):
+    import os
+
+    path = f"{engine.place.log_root}/messages/zed/{kit.THERE}/0000/00.jsonl"
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as file:
+        file.write(b"".join(line + b"\n" for line in kit.chained([kit.register("zed", worktree="far")], kit.THERE)))
+    shown = {a["agent_id"]: a for a in ann("agent.list")["agents"]}
+    assert not shown["zed"]["here"] and shown["ann"]["here"] and shown["zed"]["worktree"] == "far"

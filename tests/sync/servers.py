@@ -1,0 +1,160 @@
+"""Remotes on the loopback: a real sshd, git over HTTP, a listener that never says a word."""
+
+import base64
+import contextlib
+import http.server
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
+PASSWORD = "let me in"  # not a secret: the server lives as long as its test
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def silent():
+    """A port where connections are accepted by the kernel and never answered."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield listener.getsockname()[1]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Nothing is printed."""
+
+    def do_GET(self):
+        self._answer(b"")
+
+    def do_POST(self):
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            self._answer(b"".join(chunks))
+        else:
+            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def _answer(self, body):
+        wanted = self.server.wanted
+        given = self.headers.get("Authorization", "")
+        if wanted and given != "Basic " + base64.b64encode(wanted.encode()).decode():
+            self.server.refused += 1
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        env = {
+            **os.environ,
+            "GIT_PROJECT_ROOT": self.server.folder,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "REMOTE_USER": "somebody",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, timeout=60)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        fields = [line.split(": ", 1) for line in head.decode("latin-1").split("\r\n") if ": " in line]
+        status = next((int(value.split()[0]) for name, value in fields if name == "Status"), 200)
+        self.send_response(status)
+        for name, value in fields:
+            if name not in ("Status", "Content-Length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextlib.contextmanager
+def web(folder, wanted=""):
+    """git's own HTTP backend over `folder`; `wanted`: "user:password". The server, its port as `.port`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    server.folder, server.wanted, server.refused = str(folder), wanted, 0
+    server.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class NoSshd(Exception):
+    """sshd is not here, or does not run as we are; the text says why."""
+
+
+@contextlib.contextmanager
+def sshd(folder):
+    """An sshd of its own: (port, GIT_SSH_COMMAND with the key it knows, the same with one it does not). Raises NoSshd."""
+    if SSHD is None or shutil.which("ssh-keygen") is None:
+        raise NoSshd("sshd is not installed (apt install openssh-server)")
+    folder.mkdir(mode=0o700)
+    for name in ("host", "known", "unknown"):
+        making = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(making, check=True, capture_output=True)
+    (folder / "authorized").write_text((folder / "known.pub").read_text())
+    port = free_port()
+    (folder / "config").write_text(
+        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile {folder}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "PermitRootLogin prohibit-password\n"
+    )
+    _make_its_directory(folder)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
+    common = f"-p {port} -oBatchMode=yes -oStrictHostKeyChecking=no -oUserKnownHostsFile={folder}/hosts"
+    common += " -oLogLevel=ERROR -oIdentitiesOnly=yes -oIdentityAgent=none -F/dev/null"
+    commands = [f"ssh -i {folder}/{name} {common}" for name in ("known", "unknown")]
+    try:
+        _await(server, commands[0], folder)
+        yield port, *commands
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _make_its_directory(folder):
+    """What the system's own start script does for sshd, where that never ran and we may."""
+    said = subprocess.run([SSHD, "-t", "-f", str(folder / "config")], capture_output=True, text=True).stderr
+    found = re.search(r"Missing privilege separation directory: (\S+)", said)
+    if found and os.geteuid() == 0:
+        os.makedirs(found[1], mode=0o755, exist_ok=True)
+
+
+def _await(server, command, folder):
+    for _ in range(100):
+        if server.poll() is not None:
+            raise NoSshd("sshd does not start: " + (folder / "log").read_text()[-300:])
+        done = subprocess.run([*command.split(), "127.0.0.1", "true"], capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        if "ermission denied" in done.stderr:
+            raise NoSshd("sshd lets this user not in: " + done.stderr[-300:])
+        time.sleep(0.05)
+    raise NoSshd("sshd does not answer")

@@ -1,0 +1,1 @@
+"""The command line: one module a noun; a command becomes a `Plan`, a result becomes text."""

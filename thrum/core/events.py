@@ -1,0 +1,217 @@
+"""What can happen: the types of event, and which fields each must and may have.
+
+An event is a JSON object with `type`, `timestamp` and `event_id`. Types and fields that are not listed here belong to
+another version of thrum: they are kept, they travel, and they have no effect.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from thrum.core import ids
+from thrum.core.codec import EXACT, BadLine, Event, decode
+
+Fields = dict[str, type]
+
+MESSAGE_CREATE = "message.create"
+MESSAGE_EDIT = "message.edit"
+MESSAGE_DELETE = "message.delete"
+MESSAGE_READ = "message.read"
+THREAD_CREATE = "thread.create"
+AGENT_REGISTER = "agent.register"
+AGENT_UPDATE = "agent.update"
+AGENT_CLEANUP = "agent.cleanup"
+SESSION_START = "agent.session.start"
+SESSION_UPDATE = "agent.session.update"
+SESSION_END = "agent.session.end"
+
+EAGER = frozenset({MESSAGE_CREATE, MESSAGE_EDIT, MESSAGE_DELETE, THREAD_CREATE, AGENT_REGISTER, AGENT_CLEANUP})
+"""What wants to travel at once; everything else rides along with the next cycle."""
+
+_REQUIRED: dict[str, Fields] = {
+    MESSAGE_CREATE: {"message_id": str, "agent_id": str, "body": dict},
+    MESSAGE_EDIT: {"message_id": str, "body": dict},
+    MESSAGE_DELETE: {"message_id": str},
+    MESSAGE_READ: {"agent_id": str, "message_ids": list},
+    THREAD_CREATE: {"thread_id": str, "title": str, "created_by": str},
+    AGENT_REGISTER: {"agent_id": str, "kind": str, "role": str, "module": str},
+    AGENT_UPDATE: {"agent_id": str, "work_contexts": list},
+    AGENT_CLEANUP: {"agent_id": str},
+    SESSION_START: {"session_id": str, "agent_id": str},
+    SESSION_UPDATE: {"session_id": str, "agent_id": str},
+    SESSION_END: {"session_id": str},
+}
+
+_OPTIONAL: Fields = {
+    "agent_id": str,
+    "message_id": str,
+    "created_by": str,
+    "title": str,
+    "kind": str,
+    "role": str,
+    "module": str,
+    "session_id": str,
+    "thread_id": str,
+    "scopes": list,
+    "refs": list,
+    "to": list,
+    "message_ids": list,
+    "everyone": bool,
+    "priority": str,
+    "request_id": str,
+    "authored_by": str,
+    "disclosed": bool,
+    "reason": str,
+    "display": str,
+    "name": str,
+    "worktree": str,
+    "version": int,
+    "intent": str,
+    "current_task": str,
+    "add_scopes": list,
+    "remove_scopes": list,
+    "add_refs": list,
+    "remove_refs": list,
+    "origin": str,
+    "seq": int,
+    "prev": str,
+}
+
+_NAMES = ("agent_id", "message_id", "thread_id", "session_id", "created_by")
+_LONGEST_NAME = 200
+_PAIR_LISTS = frozenset(("scopes", "refs", "add_scopes", "remove_scopes", "add_refs", "remove_refs"))
+_WORD_LISTS = frozenset(("to", "message_ids"))
+_CONTEXT_TEXTS = ("session_id", "branch", "git_updated_at", "current_task", "intent")
+_CONTEXT_LISTS = ("unmerged_commits", "uncommitted_files", "changed_files")
+_NONE = type(None)
+
+
+def parse(line: bytes) -> Event:
+    """The event on `line`, checked. Raises BadLine when it is none, or a known field has the wrong type."""
+    event = decode(line)
+    check(event)
+    return event
+
+
+def check(event: Event) -> None:
+    """Raises BadLine unless `event` has the common fields, and the fields its type asks for, with their types."""
+    kind = event.get("type")
+    if type(kind) is not str or type(event.get("timestamp")) is not str:
+        raise BadLine("no type or no timestamp")
+    if not event.get("event_id"):
+        event["event_id"] = _backfill(event, kind)
+    elif type(event["event_id"]) is not str:
+        raise BadLine("event_id is no text")
+    if kind in _REQUIRED:
+        _check_fields(event, *_shape(kind, tuple(event)))
+
+
+def _check_fields(event: Event, missing: str, known: tuple[tuple[str, type, bool], ...]) -> None:
+    if missing:
+        raise BadLine(f"{missing} is missing")
+    for field, wanted, is_required in known:
+        value = event[field]
+        found = type(value)
+        if found is not wanted and (is_required or value is not None):
+            raise BadLine(f"{field} is of the wrong type")
+        if found is str:
+            if is_required and not value and field in _NAMES:
+                raise BadLine(f"{field} is empty")
+        elif value is not None and wanted is not bool:
+            _check_inside(field, value)
+
+
+@lru_cache(maxsize=1024)
+def _shape(kind: str, fields: tuple[str, ...]) -> tuple[str, tuple[tuple[str, type, bool], ...]]:
+    """Of an event of a type with these fields: a required one it lacks, and those we know: (field, type, required).
+
+    The events of a log have few shapes.
+    """
+    required = _REQUIRED[kind]
+    types = {**_OPTIONAL, **required}
+    missing = next((field for field in required if field not in fields), "")
+    return missing, tuple((field, types[field], field in required) for field in fields if field in types)
+
+
+def _check_inside(field: str, value: Any) -> None:
+    if field == "body":
+        _check_body(value)
+    elif field == "work_contexts":
+        _check_contexts(value)
+    elif isinstance(value, list):
+        _check_list(field, value)
+    elif isinstance(value, int) and not 0 <= value <= EXACT:
+        raise BadLine(f"{field} is out of range")
+
+
+def _check_list(field: str, items: list[Any]) -> None:
+    if field in _PAIR_LISTS:
+        _check_pairs(field, items)
+    elif field == "to" and not all(type(word) is str and _is_address(word) for word in items):
+        raise BadLine("to is no list of agents")
+    elif field in _WORD_LISTS and not all(type(word) is str for word in items):
+        raise BadLine(f"{field} is no list of texts")
+
+
+def _is_address(word: str) -> bool:
+    """Whether a message may be filed under `word` as an agent's id: `*` and `@` begin addresses of another kind."""
+    return 0 < len(word) <= _LONGEST_NAME and word[0] not in "*@"
+
+
+def _check_pairs(field: str, pairs: list[Any]) -> None:
+    for pair in pairs:
+        if type(pair) is not dict or type(pair.get("type")) is not str or type(pair.get("value")) is not str:
+            raise BadLine(f"{field} is no list of type and value")
+
+
+def _check_body(body: dict[str, Any]) -> None:
+    if type(body.get("content")) is not str:
+        raise BadLine("body.content is no text")
+    for field in ("format", "structured"):
+        if not isinstance(body.get(field), (str, _NONE)):
+            raise BadLine(f"body.{field} is no text")
+
+
+def _check_contexts(contexts: list[Any]) -> None:
+    for context in contexts:
+        if type(context) is not dict:
+            raise BadLine("work_contexts is no list of objects")
+        for field in _CONTEXT_TEXTS:
+            if not isinstance(context.get(field), (str, _NONE)):
+                raise BadLine(f"work_contexts.{field} is no text")
+        for field in _CONTEXT_LISTS:
+            if not isinstance(context.get(field), (list, _NONE)):
+                raise BadLine(f"work_contexts.{field} is no list")
+        _check_commits(context.get("unmerged_commits") or ())
+        for field in _CONTEXT_LISTS[1:]:
+            if not all(type(name) is str for name in context.get(field) or ()):
+                raise BadLine(f"work_contexts.{field} is no list of texts")
+
+
+def _check_commits(commits: list[Any] | tuple[()]) -> None:
+    for commit in commits:
+        if type(commit) is not dict or type(commit.get("sha")) is not str:
+            raise BadLine("unmerged_commits is no list of commits")
+        if not isinstance(commit.get("files"), (list, _NONE)):
+            raise BadLine("unmerged_commits.files is no list")
+
+
+def _backfill(event: Event, kind: str) -> str:
+    entity = _entity(event, kind)
+    made = ids.backfilled_event_id(kind, event["timestamp"], entity) if isinstance(entity, str) else None
+    if made is None:
+        raise BadLine("no event_id")
+    return made
+
+
+def _entity(event: Event, kind: str) -> Any:
+    if kind.startswith("message."):
+        return event.get("message_id", "")
+    if kind == THREAD_CREATE:
+        return event.get("thread_id", "")
+    if kind in (AGENT_REGISTER, AGENT_UPDATE):
+        return event.get("agent_id", "")
+    if kind.startswith("agent."):
+        return event.get("session_id", "")
+    return event["timestamp"]

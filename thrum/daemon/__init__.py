@@ -1,0 +1,1 @@
+"""The daemon: the same functions, kept warm behind sockets, with push, watching and a clock."""

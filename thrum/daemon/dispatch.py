@@ -1,0 +1,295 @@
+"""A request becomes a call of the engine and its answer a line; the same for every door of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import thrum
+from thrum.core import jsonrpc
+from thrum.core.jsonrpc import Problem, Request
+from thrum.daemon.feed import Feed, stopping
+from thrum.daemon.postponed import Call, Postponed
+from thrum.daemon.tally import Tally
+from thrum.daemon.worker import Worker
+from thrum.engine import Claim, Reading
+from thrum.errors import BadParams, ThrumError
+
+Json = dict[str, Any]
+Execute = Callable[[str, Json, Claim], Awaitable[Any]]
+RunCli = Callable[[Json, Execute], Awaitable[Json]]
+"""Runs one command line of a thin client: `cli.run`'s params and a way to run methods, to `{stdout, stderr, exit}`.
+
+Its result may hold `deferred`, a list of (method, params, claim) to be called once the client has written the output; dispatch
+puts a `token` for `cli.done` in its place. `{"declined": reason}` sends the client to the whole program.
+"""
+
+LONGEST_WAIT = 3600.0  # seconds
+USUAL_WAIT = 30.0
+_VARIABLES = ("THRUM_NAME", "THRUM_ROLE", "THRUM_MODULE", "THRUM_DISPLAY")
+
+log = logging.getLogger("thrum.daemon")
+
+
+class MethodLike(Protocol):
+    """What dispatch must know of a method."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may have nothing to answer yet."""
+
+    @property
+    def reads_git(self) -> bool:
+        """Whether it shows what agents work on."""
+
+
+class EngineLike(Protocol):
+    """What dispatch asks of the engine, always on the worker's thread."""
+
+    def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
+        """One call. Raises ThrumError."""
+
+    def read_contexts(self) -> list[Reading]:
+        """What git says of each worktree; this one may be called on any thread."""
+
+    def state_contexts(self, readings: list[Reading]) -> None:
+        """States what changed of what agents work on."""
+
+    def poll(self, method: str, params: Json, claim: Claim) -> Any:
+        """One look of a method that waits; None for nothing yet. Raises ThrumError."""
+
+
+class SyncLike(Protocol):
+    """What dispatch asks of the sync's pace."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is anything to sync with."""
+
+    async def force(self) -> Json:
+        """A cycle that begins after this call; its report."""
+
+
+class UnknownMethodError(ThrumError):
+    """There is no method of that name."""
+
+    code = jsonrpc.METHOD_NOT_FOUND
+
+
+class Dispatcher:
+    """What all conversations share."""
+
+    def __init__(
+        self,
+        *,
+        engine: EngineLike,
+        methods: Mapping[str, MethodLike],
+        worker: Worker,
+        feed: Feed,
+        sync: SyncLike,
+        facts: Callable[[], Json],
+        run_cli: RunCli,
+    ) -> None:
+        """`facts`: what `health` adds: pid, uptime_ms, socket, log, ..."""
+        self.engine, self.worker, self.feed, self.sync = engine, worker, feed, sync
+        self.methods, self.facts, self.run_cli = methods, facts, run_cli
+        self.tally = Tally()
+        self.postponed = Postponed()
+        self.is_stopping = False
+
+    def open(self) -> Conversation:
+        """A conversation with one client."""
+        return Conversation(self)
+
+    def stop(self) -> None:
+        """Refuses what comes from now on, and sends away who waits."""
+        self.is_stopping = True
+        self.feed.close()
+
+
+class Conversation:
+    """One client's requests."""
+
+    def __init__(self, shared: Dispatcher) -> None:
+        self._shared = shared
+        self._waits: set[asyncio.Task[Any]] = set()
+        self._own: dict[str, Callable[[Json, Claim], Awaitable[Any]]] = {
+            "health": self._health,
+            "sync.force": self._force_sync,
+            "sync.status": self._sync_status,
+            "daemon.status": self._status,
+            "cli.run": self._run_cli,
+            "cli.done": self._finish_cli,
+        }
+
+    def hang_up(self) -> None:
+        """The client is gone: whatever still waits for it is cancelled."""
+        for task in list(self._waits):
+            task.cancel()
+
+    async def answer(self, line: bytes | str | None) -> bytes:
+        """The answer to one line or frame (None: it was too long), without a newline; b"" when none is wanted."""
+        asked = jsonrpc.parse(line)
+        if not isinstance(asked, list):
+            return await self._answer_one(asked)
+        answers = [(one, await self._answer_one(one)) for one in asked]
+        return jsonrpc.batch([said for one, said in answers if isinstance(one, Problem) or not one.is_notification])
+
+    async def execute(self, method: str, params: Json, claim: Claim) -> Any:
+        """Runs one method, however long it waits. Raises ThrumError."""
+        if self._shared.is_stopping:
+            raise stopping()
+        own, declared = self._own.get(method), self._shared.methods.get(method)
+        if own is None and declared is None:
+            raise UnknownMethodError(f"method '{method}' is not registered")
+        started = time.perf_counter()
+        try:
+            if own is not None:
+                return await own(params, claim)
+            if declared is not None and declared.waits:
+                return await self._wait(method, params, claim)
+            return await self._call(method, params, claim)
+        finally:
+            self._shared.tally.note(method, time.perf_counter() - started)
+
+    async def _answer_one(self, asked: Request | Problem) -> bytes:
+        if isinstance(asked, Problem):
+            return jsonrpc.failure(*asked)
+        try:
+            claim, params = read_claim(asked.params)
+            return jsonrpc.result(asked.id, await self.execute(asked.method, params, claim))
+        except UnknownMethodError as unknown:
+            return jsonrpc.failure(asked.id, unknown.code, "Method not found", str(unknown))
+        except ThrumError as refusal:
+            return jsonrpc.failure(asked.id, refusal.code, str(refusal), {"kind": refusal.kind, "hint": refusal.hint})
+        except Exception:
+            return self._internal_error(asked)
+
+    def _internal_error(self, asked: Request) -> bytes:
+        """A mistake of ours: the log gets everything, the client a number to find it by."""
+        incident = secrets.token_hex(4)
+        log.exception("incident %s in %.80r", incident, asked.method)
+        hint = f"incident {incident} in the daemon's log has the details"
+        return jsonrpc.failure(asked.id, jsonrpc.INTERNAL_ERROR, "Internal error", {"kind": "Internal", "hint": hint})
+
+    async def _call(self, method: str, params: Json, claim: Claim) -> Any:
+        shared, declared = self._shared, self._shared.methods.get(method)
+        # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
+        readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None
+        return await shared.worker.run(shared.engine.call, method, params, claim, readings)
+
+    async def _wait(self, method: str, params: Json, claim: Claim) -> Any:
+        """Looks, sleeps until something arrives, looks again; `{"status": "timeout"}` in the end, after one look at least."""
+        seconds = _read_timeout(params)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # this is a coroutine
+        self._waits.add(task)
+        try:
+            with self._shared.feed.listening():
+                return await self._watch(method, params, claim, asyncio.timeout(seconds))
+        except TimeoutError:
+            return {"status": "timeout"}
+        finally:
+            self._waits.discard(task)
+
+    async def _watch(self, method: str, params: Json, claim: Claim, limit: asyncio.Timeout) -> Any:
+        feed = self._shared.feed
+        seen = feed.generation
+        found = await self._look(method, params, claim)
+        async with limit:
+            while found is None:
+                await feed.later_than(seen)
+                seen = feed.generation
+                found = await self._look(method, params, claim)
+        return found
+
+    async def _look(self, method: str, params: Json, claim: Claim) -> Any:
+        return await self._shared.worker.run(self._shared.engine.poll, method, params, claim)
+
+    async def _health(self, params: Json, claim: Claim) -> Json:
+        answer: Json = await self._call("health", params, claim)
+        return {**answer, **self._shared.facts()}
+
+    async def _status(self, params: Json, claim: Claim) -> Json:
+        listeners = self._shared.feed.listeners
+        return {**self._shared.facts(), "listeners": listeners, "methods": self._shared.tally.as_json()}
+
+    async def _sync_status(self, params: Json, claim: Claim) -> Json:
+        answer: Json = await self._call("sync.status", params, claim)
+        return {**answer, "running": self._shared.sync.is_active}
+
+    async def _force_sync(self, params: Json, claim: Claim) -> Json:
+        if not self._shared.sync.is_active:
+            answer: Json = await self._call("sync.force", params, claim)
+            return answer
+        shared = self._shared
+        readings = await asyncio.to_thread(shared.engine.read_contexts)
+        await shared.worker.run(shared.engine.state_contexts, readings)
+        report = await shared.sync.force()
+        return {"triggered": True, **report, **await self._sync_status({}, claim)}
+
+    async def _run_cli(self, params: Json, claim: Claim) -> Json:
+        if params.get("version") != thrum.__version__:
+            return {"declined": f"the daemon is git thrum {thrum.__version__}"}
+        done = await self._shared.run_cli(params, self.execute)
+        deferred = done.pop("deferred", None)
+        if deferred:
+            done["token"] = self._shared.postponed.keep([Call(*call) for call in deferred])
+        return done
+
+    async def _finish_cli(self, params: Json, claim: Claim) -> Json:
+        calls = self._shared.postponed.claim(str(params.get("token", "")))
+        for call in calls:
+            await self.execute(*call)
+        return {"done": len(calls)}
+
+
+def read_claim(params: Json) -> tuple[Claim, Json]:
+    """Who the caller says it is, and the parameters without that. Raises BadParams."""
+    rest = {key: value for key, value in params.items() if key.lower() not in ("caller", "caller_agent_id")}
+    if len(rest) == len(params):
+        return Claim(), rest
+    said = {key.lower(): value for key, value in params.items()}
+    caller = said.get("caller") or {}
+    if not isinstance(caller, dict):
+        raise BadParams("caller must be an object")
+    agent_id = _read_text(said, "caller_agent_id")
+    return Claim(
+        cwd=_read_text(caller, "cwd"),
+        name=_read_text(caller, "name"),
+        role=_read_text(caller, "role"),
+        module=_read_text(caller, "module"),
+        environ=_read_environ(caller.get("environ")),
+        agent_id=agent_id,
+    ), rest
+
+
+def _read_text(said: Json, key: str) -> str:
+    value = said.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value:
+        raise BadParams(f"{key} must be a text")
+    return value
+
+
+def _read_environ(said: object) -> dict[str, str]:
+    if said is None:
+        return {}
+    if not isinstance(said, dict):
+        raise BadParams("caller.environ must be an object")
+    return {name: _read_text(said, name) for name in _VARIABLES if said.get(name) is not None}
+
+
+def _read_timeout(params: Json) -> float:
+    """The seconds a caller wants to wait: 0 to an hour."""
+    said = {key.lower(): value for key, value in params.items()}.get("timeout")
+    if said is None:
+        return USUAL_WAIT
+    if isinstance(said, bool) or not isinstance(said, int | float) or said < 0:
+        raise BadParams("timeout must be a number of seconds, 0 or more")
+    return min(float(min(said, LONGEST_WAIT)), LONGEST_WAIT)

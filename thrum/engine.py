@@ -1,0 +1,277 @@
+"""Everything a call needs, built in one place: the store, the caller, the worktrees, the sync, the methods.
+
+The command line runs an engine in its own process, the daemon keeps one warm; both run the same methods. An engine lives on
+one thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from thrum import __version__
+from thrum.config import Settings
+from thrum.core import clock, events, ids
+from thrum.core.codec import Event
+from thrum.core.identity import Identity
+from thrum.errors import Contradiction, GitError, NoIdentity, NotFound, ThrumError
+from thrum.git import place as places
+from thrum.git.place import Place
+from thrum.methods import registry
+from thrum.methods.context import Context
+from thrum.store import identities, origin, schema
+from thrum.store.journal import Journal
+from thrum.store.mailbox import Mailbox
+from thrum.store.projection import NOTHING, News, Projection
+from thrum.store.roster import Roster
+from thrum.sync import state
+
+if TYPE_CHECKING:
+    from thrum.sync.cycle import Report
+
+Json = dict[str, Any]
+_CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
+
+
+class Claim(NamedTuple):
+    """Who a caller says it is: its directory, its flags, its THRUM_ variables, or (v0.1.0) an agent's id."""
+
+    cwd: str = ""
+    name: str = ""
+    role: str = ""
+    module: str = ""
+    environ: Mapping[str, str] = {}
+    agent_id: str = ""
+
+
+class Reading(NamedTuple):
+    """What git said of a worktree, and which agents work there."""
+
+    place: Place
+    agents: list[str]
+    found: Json
+
+
+class Engine:
+    """The methods of one repository, ready to be called."""
+
+    def __init__(self, place: Place, settings: Settings) -> None:
+        """Opens the repository's store. Raises NotInitialised before `git thrum init`."""
+        self.place, self.settings = place, settings
+        self.origin = origin.load(place.sync_dir)
+        self.listeners: list[Callable[[News], None]] = []
+        self.journal = Journal(place.log_root, self.origin)
+        self.projection = Projection(place.log_root, database_path(place), self.origin)
+        self.mail = Mailbox(lambda: self.projection.connection)
+        self.roster = Roster(lambda: self.projection.connection)
+        self.methods = registry.load()
+        self._ulids = ids.Ulids()
+        self._started = time.monotonic()
+        self._repository_id = ""
+        self._statements = 0
+        self.is_daemon = False
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self.projection.database.close()
+
+    def catch_up(self) -> News:
+        """Brings the read model up to the logs, and tells the listeners what was new."""
+        found = self.projection.catch_up()
+        if found is not NOTHING and found.events:
+            for listener in self.listeners:
+                listener(found)
+        return found
+
+    def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
+        """Runs a method for a caller. Raises ThrumError; parameters are checked before anything happens.
+
+        `readings`: what `read_contexts` gave just now, for a method that `reads_git`; without them it reads for itself.
+        """
+        wanted = self.methods.get(method)
+        if wanted is None:
+            raise NotFound(f"there is no method {method}")
+        arguments = registry.bind(wanted, params)
+        self.catch_up()
+        context, before = self._context(claim, readings), self._statements
+        return self.projection.answer(lambda: wanted.function(context, **arguments), lambda: self._statements == before)
+
+    def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
+        """One look of a method that waits: None means nothing yet."""
+        return self.call(method, params, claim)
+
+    def read_contexts(self, wanted: list[Place] | None = None) -> list[Reading]:
+        """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
+        from thrum.git import context
+
+        found = []
+        for place in wanted if wanted is not None else places.worktrees(self.place):
+            folder = place.identities_dir
+            agents = [identity.agent_id for identity in identities.present(folder)] if folder else []
+            if agents:
+                # A worktree that git cannot read must not hide what the others do.
+                with contextlib.suppress(GitError):
+                    found.append(Reading(place, agents, dict(context.read(place))))
+        return found
+
+    def state_contexts(self, readings: list[Reading]) -> None:
+        """States what changed of what agents work on."""
+        for reading in readings:
+            for agent_id in reading.agents:
+                if self.roster.agent(agent_id):
+                    self._state_context(agent_id, reading.place, reading.found)
+
+    def refresh_contexts(self, wanted: list[Place] | None = None) -> None:
+        """Reads what agents work on, and states what changed, all on this thread."""
+        self.state_contexts(self.read_contexts(wanted))
+
+    def sync_now(self) -> Report:
+        """One cycle in this thread."""
+        from thrum.sync.cycle import Cycle
+
+        return Cycle(self.place, self.settings, self.origin, self.catch_up).run()
+
+    def state(self, agent_id: str, stated: list[Event]) -> None:
+        """Makes what an agent states durable, then visible, then heard."""
+        self._statements += 1
+        self.journal.append(agent_id, *stated)
+        self.catch_up()
+
+    def repository_id(self) -> str:
+        """A name for the repository that its clones share: from the remote's address, else this clone's origin."""
+        if not self._repository_id:
+            self._repository_id = _repository_id(self.place, self.settings) or f"r_{self.origin.upper()}"
+        return self._repository_id
+
+    def _context(self, claim: Claim, readings: list[Reading] | None = None) -> Context:
+        home = _Home(self, claim)
+        refreshed: list[bool] = []
+
+        def refresh() -> None:
+            if not refreshed:
+                refreshed.append(True)
+                self.state_contexts(self.read_contexts() if readings is None else readings)
+
+        return Context(
+            identify=home.identify,
+            home=home,
+            now=time.time_ns,
+            randomness=os.urandom,
+            ulids=self._ulids,
+            append=self.state,
+            mail=self.mail,
+            roster=self.roster,
+            sync=_Sync(self),
+            refresh_contexts=refresh,
+            origin=self.origin,
+            online_window=int(self.settings.online_window * clock.SECOND),
+            uptime=lambda: time.monotonic() - self._started,
+            version=__version__,
+        )
+
+    def _state_context(self, agent_id: str, place: Place, found: Json) -> None:
+        session = self.roster.open_session(agent_id, self.origin)
+        fresh = {name: found[name] for name in _CONTEXT_FIELDS if found.get(name)}
+        fresh.update(session_id=session["session_id"] if session else "", worktree=place.name)
+        known = self.roster.stated_context(agent_id, self.origin) or {}
+        if {name: known.get(name) for name in _CONTEXT_FIELDS} == {name: fresh.get(name) for name in _CONTEXT_FIELDS}:
+            return
+        instant = time.time_ns()
+        stamp = clock.text(instant)
+        event: Event = {"type": events.AGENT_UPDATE, "timestamp": stamp, "agent_id": agent_id}
+        event["event_id"] = "evt_" + self._ulids.next(instant, os.urandom(10))
+        event["work_contexts"] = [{**fresh, "git_updated_at": stamp}]
+        self.state(agent_id, [event])
+
+
+class _Home:
+    """The caller's worktree."""
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self._engine, self._claim = engine, claim
+        self._place = self._find(claim.cwd) if claim.cwd else None
+
+    @property
+    def worktree(self) -> str:
+        return self._place.name if self._place and self._place.worktree else ""
+
+    @property
+    def repository_id(self) -> str:
+        return self._engine.repository_id()
+
+    def identify(self) -> Identity:
+        claim = self._claim
+        if claim.agent_id:
+            known = self._engine.roster.agent(claim.agent_id)
+            role, module, display = (known[key] if known else "" for key in ("role", "module", "display"))
+            return Identity(claim.agent_id, role, module, display, "caller")
+        if self._place is None:
+            raise NoIdentity("the request does not say who is asking", "send `caller` with `cwd`, or `caller_agent_id`")
+        flagged = claim.name or claim.role or claim.module
+        flags = identities.Wanted(claim.name, claim.role, claim.module, "flags" if flagged else "")
+        return identities.choose(self._place.identities_dir, flags, claim.environ)
+
+    def identities(self) -> list[Identity]:
+        folder = self._place.identities_dir if self._place else None
+        return identities.present(folder) if folder else []
+
+    def elsewhere(self, agent_id: str) -> str:
+        for other in places.worktrees(self._engine.place):
+            if self._place is not None and other.worktree == self._place.worktree:
+                continue
+            if any(identity.agent_id == agent_id for identity in identities.present(other.identities_dir or "")):
+                return other.name if self._place is not None else ""
+        return ""
+
+    def save(self, identity: Identity, updated_at: str) -> bool:
+        folder = self._place.identities_dir if self._place else None
+        if folder is None:
+            return False
+        identities.save(folder, identity, self.worktree, updated_at)
+        return True
+
+    def _find(self, cwd: str) -> Place:
+        found = places.find(cwd)
+        if found.common_dir != self._engine.place.common_dir:
+            raise Contradiction(
+                f"{cwd} is in another repository than {self._engine.place.name}", "run it there, or pass --repo"
+            )
+        return found
+
+
+class _Sync:
+    """What methods may ask of the sync."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def status(self) -> Json:
+        engine = self._engine
+        known = state.load(engine.place.sync_dir)
+        enabled, running = engine.settings.sync, engine.is_daemon
+        return state.describe(known, engine.place.log_root, engine.origin, enabled=enabled, running=running)
+
+    def force(self) -> Json:
+        return self._engine.sync_now().as_json()
+
+    def reached(self, wanted: list[tuple[str, int]]) -> list[bool]:
+        known = state.load(self._engine.place.sync_dir)
+        return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
+
+
+def database_path(place: Place) -> str:
+    """The read model's file; its schema's version is part of the name, so versions never fight over one file."""
+    return f"{place.var_dir}/thrum-{schema.VERSION}.db"
+
+
+def _repository_id(place: Place, settings: Settings) -> str:
+    from thrum.git import remote
+
+    try:
+        name = remote.pick(place, settings.remote)
+        return ids.repository_id(remote.url(place, name)) if name else ""
+    except (ValueError, ThrumError):
+        return ""

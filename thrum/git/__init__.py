@@ -1,0 +1,1 @@
+"""Git: the only room that knows pygit2 and the git program."""

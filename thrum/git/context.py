@@ -1,0 +1,159 @@
+"""What somebody is working on, seen through git: branch, commits not yet in the base, files changed and uncommitted."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from typing import TypedDict
+
+from thrum.git.branch import BRANCH
+from thrum.git.command import run
+from thrum.git.place import Place
+
+STATUS = [
+    *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind"),
+    *("--untracked-files=normal", "--no-renames", "--ignore-submodules=dirty"),
+]
+LOG = [
+    *(
+        "log",
+        "-z",
+        "--name-only",
+        "--no-renames",
+        "--no-relative",
+        "--no-show-signature",
+        "--no-color",
+        "--no-ext-diff",
+    ),
+    *("--encoding=UTF-8", "--no-notes", "--no-decorate", "--format=%x01%H%x02%s"),
+]
+DIFF = ["diff", "--name-only", "-z", "--no-renames", "--no-relative", "--no-ext-diff", "--no-color"]
+REFS = ["for-each-ref", "--format=%(refname)%00%(objectname)%00%(symref)"]
+USUAL = ("main", "master", "trunk")
+
+
+class Commit(TypedDict):
+    """One unmerged commit; `message` is its subject."""
+
+    sha: str
+    message: str
+    files: list[str]
+
+
+class Context(TypedDict):
+    """v0.1.0's fields, and `head`: the commit's hex id, "" before the first commit."""
+
+    branch: str
+    head: str
+    unmerged_commits: list[Commit]
+    changed_files: list[str]
+    uncommitted_files: list[str]
+
+
+def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Context:
+    """Look at the worktree now; at most `limit_files` names a list, the newest `limit_commits` commits.
+
+    A renamed file counts under both its names. `branch` is "" when HEAD is detached. Raises GitError.
+    """
+    context = Context(branch="", head="", unmerged_commits=[], changed_files=[], uncommitted_files=[])
+    if place.worktree is None:
+        return context
+    context["branch"], context["head"], files = _status(place.worktree)
+    context["uncommitted_files"] = files[:limit_files]
+    base = _base(place.worktree, context["branch"]) if context["head"] else None
+    if base is not None and base != context["head"]:
+        commits, changed = _history(place.worktree, base, context["head"], limit_files, limit_commits)
+        context["unmerged_commits"] = [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits]
+        context["changed_files"] = list(changed)
+    return context
+
+
+def mark_time(place: Place) -> int:
+    """When a git hook of ours last left its mark here, in ns since the epoch; 0 for never."""
+    try:
+        return os.stat(place.mark).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _status(worktree: str) -> tuple[str, str, list[str]]:
+    """(branch, head, uncommitted files)."""
+    branch = head = ""
+    files = []
+    for item in _fields(run(STATUS, worktree).out):
+        kind, _, rest = item.partition(" ")
+        if kind == "#":
+            key, _, value = rest.partition(" ")
+            if key == "branch.oid" and value != "(initial)":
+                head = value
+            elif key == "branch.head" and value != "(detached)":
+                branch = value
+        elif kind in _BEFORE_PATH:
+            files.append(rest.split(" ", _BEFORE_PATH[kind])[-1])
+    return branch, head, _visible(files)
+
+
+_BEFORE_PATH = {"?": 0, "1": 7, "u": 9}  # fields between the kind of a porcelain v2 line and its path
+
+
+def _base(worktree: str, branch: str) -> str | None:
+    """The commit that work is measured against: the remote's default branch, else a usual local one, else None."""
+    patterns = [f"refs/remotes/*/{name}" for name in ("HEAD", *USUAL[:2])] + [f"refs/heads/{name}" for name in USUAL]
+    refs = {}
+    for line in run([*REFS, *patterns], worktree).out.decode("utf-8", "surrogateescape").splitlines():
+        name, oid, symref = line.split("\0")
+        if not symref.endswith("/" + BRANCH):
+            refs[name] = oid
+    remotes = sorted({name.split("/")[2] for name in refs if name.startswith("refs/remotes/")})
+    if remotes:
+        remote = "origin" if "origin" in remotes else remotes[0]
+        found = (refs.get(f"refs/remotes/{remote}/{name}") for name in ("HEAD", *USUAL[:2]))
+        return next((oid for oid in found if oid), None)
+    local = (refs.get(f"refs/heads/{name}") for name in USUAL if name != branch)
+    return next((oid for oid in local if oid), None) or _configured_base(worktree, branch)
+
+
+def _configured_base(worktree: str, branch: str) -> str | None:
+    """`init.defaultBranch`, when such a branch exists and is not the one we are on."""
+    name = _text(run(["config", "--get", "init.defaultBranch"], worktree, check=False).out)
+    if not name or name in (branch, BRANCH):
+        return None
+    return _text(run(["rev-parse", "--verify", "--quiet", f"refs/heads/{name}"], worktree, check=False).out) or None
+
+
+@functools.lru_cache(maxsize=64)
+def _history(
+    worktree: str, base: str, head: str, limit_files: int, limit_commits: int
+) -> tuple[tuple[tuple[str, str, tuple[str, ...]], ...], tuple[str, ...]]:
+    """Commits of base..head and the files they change together; remembered, since commits never change."""
+    log = run([*LOG, f"--max-count={limit_commits}", f"{base}..{head}", "--"], worktree)
+    changed = run([*DIFF, f"{base}...{head}", "--"], worktree, check=False)  # fails for unrelated histories
+    commits = tuple((sha, subject, tuple(_visible(files)[:limit_files])) for sha, subject, files in _commits(log.out))
+    return commits, tuple(_visible(_fields(changed.out))[:limit_files])
+
+
+def _commits(out: bytes) -> list[tuple[str, str, list[str]]]:
+    """Parse `\\1sha\\2subject`, then, after one stray line end, the commit's files, all ended by NUL."""
+    found: list[tuple[str, str, list[str]]] = []
+    for item in _fields(out):
+        if item.startswith("\x01") and "\x02" in item:
+            sha, _, subject = item[1:].partition("\x02")
+            found.append((sha, subject, []))
+        elif found and item:
+            files = found[-1][2]
+            files.append(item if files else item.removeprefix("\n"))
+    return found
+
+
+def _fields(out: bytes) -> list[str]:
+    return out.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+
+def _text(out: bytes) -> str:
+    return out.decode("utf-8", "surrogateescape").strip()
+
+
+def _visible(files: Iterable[str]) -> list[str]:
+    """Without thrum's own files."""
+    return [path for path in files if path != ".thrum" and not path.startswith(".thrum/")]

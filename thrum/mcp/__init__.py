@@ -1,0 +1,1 @@
+"""The same methods as MCP tools."""

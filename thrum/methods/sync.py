@@ -1,0 +1,27 @@
+"""Sync: how it stands, and one cycle now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thrum.methods.context import Context
+from thrum.methods.registry import method
+
+Json = dict[str, Any]
+
+
+@method("sync.status")
+def status(ctx: Context) -> Json:
+    """Say when it last worked, what failed since, and what the remote does not have yet.
+
+    `sync_state`: `off`, `no_remote`, `idle` (never tried), `synced`, `pending` (something waits for the next cycle) or `error`.
+    """
+    return ctx.sync.status()
+
+
+@method("sync.force", reads_git=True)
+def force(ctx: Context) -> Json:
+    """Run one cycle now: fetch, unite, commit, push."""
+    ctx.refresh_contexts()
+    report = ctx.sync.force()
+    return {"triggered": True, **report, **ctx.sync.status()}

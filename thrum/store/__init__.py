@@ -1,0 +1,1 @@
+"""Files and SQLite: the logs, the door into them, and the read model folded from them."""

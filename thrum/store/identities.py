@@ -1,0 +1,145 @@
+"""The identity files of a worktree: who works here. `.thrum/identities/<name>.json`, in v0.1.0's format.
+
+Who is speaking is decided by the caller's own worktree and nothing else: flags, then environment, then these files. Several
+files and no choice, a choice without a file, a choice that contradicts its file: each is an error that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from thrum.core import ids
+from thrum.core.codec import settled_text
+from thrum.core.identity import Identity
+from thrum.errors import Contradiction, NoIdentity, UsageError
+from thrum.store import disk
+
+_LARGEST = 64 * 1024
+
+
+class Wanted(NamedTuple):
+    """What flags or environment say of the caller; "" says nothing."""
+
+    name: str = ""
+    role: str = ""
+    module: str = ""
+    source: str = ""
+
+
+def choose(folder: str | None, flags: Wanted, environ: Mapping[str, str]) -> Identity:
+    """The one identity that is meant. Raises NoIdentity, Contradiction or UsageError."""
+    if folder is None:
+        raise NoIdentity("a bare repository has no worktree, and so no agents", "run this inside a worktree")
+    there = present(folder)
+    wanted = _merge(flags, _from_environment(environ))
+    matching = [identity for identity in there if _fits(identity, wanted)]
+    if len(matching) == 1:
+        return matching[0]._replace(source=wanted.source or "identity_file")
+    raise _refusal(there, matching, wanted)
+
+
+def present(folder: str) -> list[Identity]:
+    """Every readable identity in `folder`, by name; files that are none are passed over (`doctor` names them)."""
+    found = [read(f"{folder}/{name}") for name in _names(folder)]
+    return [identity for identity in found if identity is not None]
+
+
+def broken(folder: str) -> list[str]:
+    """The files in `folder` that look like identities and are none."""
+    return [name for name in _names(folder) if read(f"{folder}/{name}") is None]
+
+
+def read(path: str) -> Identity | None:
+    """The identity in the file `path`; None unless it is small, well-formed and has valid names. Keys in any case."""
+    try:
+        data = disk.read(path)
+        document = json.loads(data) if len(data) <= _LARGEST else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    agent = _lowered(_lowered(document).get("agent"))
+    texts = [agent.get(key) or "" for key in ("name", "role", "module", "display")]
+    name, role, module, display = (text if isinstance(text, str) else "" for text in texts)
+    if not (ids.is_agent_id(name) and ids.is_role(role) and ids.is_role(module)):
+        return None
+    return Identity(name, role, module, display)
+
+
+def save(folder: str, identity: Identity, worktree: str, updated_at: str) -> None:
+    """Writes an identity's file (0600), as v0.1.0 would."""
+    document = {
+        "version": 1,
+        "repo_id": "",
+        "agent": {
+            "Kind": "agent",
+            "Name": identity.agent_id,
+            "Role": identity.role,
+            "Module": identity.module,
+            "Display": settled_text(identity.display)[:1000],
+        },
+        "worktree": worktree,
+        "confirmed_by": "",
+        "updated_at": updated_at,
+    }
+    with disk.explained("write the identity file"):
+        disk.replace(f"{folder}/{ids.stem(identity.agent_id)}.json", json.dumps(document, indent=2).encode())
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _lowered(document: object) -> dict[str, object]:
+    return {str(key).lower(): value for key, value in document.items()} if isinstance(document, dict) else {}
+
+
+def _from_environment(environ: Mapping[str, str]) -> Wanted:
+    name, role, module = (environ.get(f"THRUM_{key}", "") for key in ("NAME", "ROLE", "MODULE"))
+    if name and not ids.is_agent_id(name):
+        raise UsageError(f"THRUM_NAME={name[:80]!r} is no agent's name", "names are lower-case letters, digits and _")
+    return Wanted(name, role, module, "environment" if name or role or module else "")
+
+
+def _merge(flags: Wanted, environment: Wanted) -> Wanted:
+    """Flags before environment, word by word. A name given on the command line silences the environment's role and module."""
+    flagged = flags.name or flags.role or flags.module
+    if flags.name and flags.name != environment.name:
+        environment = Wanted()
+    source = "flags" if flagged else environment.source
+    return Wanted(
+        flags.name or environment.name, flags.role or environment.role, flags.module or environment.module, source
+    )
+
+
+def _fits(identity: Identity, wanted: Wanted) -> bool:
+    pairs = ((wanted.name, identity.agent_id), (wanted.role, identity.role), (wanted.module, identity.module))
+    return all(not asked or asked == had for asked, had in pairs)
+
+
+def _refusal(there: list[Identity], matching: list[Identity], wanted: Wanted) -> NoIdentity | Contradiction:
+    listed = ", ".join(f"{i.agent_id} ({i.role}, {i.module})" for i in there)
+    if not there:
+        missing = f": {wanted.name} is not one" if wanted.name else ""
+        return NoIdentity(
+            f"no agent is set up in this worktree{missing}",
+            "git thrum quickstart --role ROLE --module MODULE [--name NAME]",
+        )
+    if len(matching) > 1:
+        return NoIdentity(
+            f"several agents work in this worktree: {listed}",
+            f"choose one: --name {matching[0].agent_id}, or set THRUM_NAME",
+        )
+    named = [identity for identity in there if identity.agent_id == wanted.name]
+    asked = " ".join(f"{key} {value}" for key, value in wanted._asdict().items() if value and key != "source")
+    if named or not wanted.name:
+        return Contradiction(
+            f"the {wanted.source} say {asked}, this worktree's identity says {listed}", "drop one of the two"
+        )
+    return NoIdentity(
+        f"no agent {wanted.name} is set up in this worktree; there is {listed}", "check --name and THRUM_NAME"
+    )

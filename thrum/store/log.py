@@ -1,0 +1,158 @@
+"""One agent's log in this clone: append-only JSONL in segments, safe with many processes appending at once.
+
+Who appends holds a lock on the log's folder. A line is one write and one fdatasync; a write that failed is cut off again. What
+a killed process left unfinished at the end was never acknowledged: it is moved to `quarantine/` before the next line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from thrum.core import codec, layout
+from thrum.core.codec import BadLine, Event
+from thrum.errors import BadParams
+from thrum.store import disk
+
+
+class _Tail(NamedTuple):
+    segment: int
+    inode: int
+    size: int
+    seq: int
+    prev: str
+
+
+def line_hash(line: bytes) -> str:
+    """What the next line's `prev` says of `line` (without newline): 128 bits of its SHA-256, in hex."""
+    return hashlib.sha256(line).hexdigest()[:32]
+
+
+class Log:
+    """The log of one agent, written by this clone."""
+
+    def __init__(self, root: str, owner: str, origin: str) -> None:
+        """`root`: the branch's worktree; `owner`: the agent's file stem; `origin`: the clone's id."""
+        self.root, self.owner, self.origin = root, owner, origin
+        self.folder = f"{root}/messages/{owner}/{origin}"
+        self._tail: _Tail | None = None
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Makes `events` durable, in order, all or none; each gets its `origin`, `seq` and `prev`.
+
+        Raises BadParams for what no line can hold, StorageError when the disk refuses.
+        """
+        with disk.explained("write the log"):
+            disk.make_folder(self.folder)
+            with disk.locked(self.folder):
+                tail = self._find_tail()
+                self._tail = None
+                self._tail = self._write(tail, self._encode(tail, events))
+
+    def _encode(self, tail: _Tail, events: Sequence[Event]) -> list[bytes]:
+        seq, prev, lines = tail.seq, tail.prev, []
+        for event in events:
+            seq += 1
+            try:
+                line = codec.encode({**event, "v": 1, "origin": self.origin, "seq": seq, "prev": prev})
+            except ValueError as error:
+                raise BadParams(f"cannot be stored: {error}") from None
+            if len(line) > codec.LONGEST_LINE:
+                raise BadParams(f"too large: {len(line)} bytes in one event, {codec.LONGEST_LINE} are allowed")
+            prev = line_hash(line)
+            lines.append(line)
+        return lines
+
+    def _write(self, tail: _Tail, lines: list[bytes]) -> _Tail:
+        segment, size, before = tail.segment, tail.size, list[tuple[str, int]]()
+        try:
+            for number, group in _deal(segment, size, lines):
+                path = self._path(number)
+                size = size if number == segment else 0
+                before.append((path, size))
+                data = b"".join(group)
+                disk.append(path, data)
+                segment, size = number, size + len(data)
+        except BaseException:
+            _cut_back(before)
+            raise
+        if not lines:
+            return tail
+        return _Tail(segment, os.stat(self._path(segment)).st_ino, size, tail.seq + len(lines), line_hash(lines[-1]))
+
+    def _path(self, segment: int) -> str:
+        return f"{self.root}/{layout.segment_path(self.owner, self.origin, segment)}"
+
+    def _find_tail(self) -> _Tail:
+        if self._tail is not None and self._is_current(self._tail):
+            return self._tail
+        segment = self._last_segment()
+        path = self._path(segment)
+        self._heal(path)
+        for number in range(segment, -1, -1):
+            last = _last_event(disk.read(self._path(number)))
+            if last is not None:
+                return _Tail(segment, *_inode_and_size(path), *last)
+        return _Tail(segment, *_inode_and_size(path), 0, "")
+
+    def _is_current(self, tail: _Tail) -> bool:
+        unchanged = _inode_and_size(self._path(tail.segment)) == (tail.inode, tail.size)
+        return unchanged and not os.path.exists(self._path(tail.segment + 1))
+
+    def _last_segment(self) -> int:
+        numbers = [0]
+        for folder in sorted(os.listdir(self.folder))[-2:]:
+            with contextlib.suppress(NotADirectoryError):
+                for name in os.listdir(f"{self.folder}/{folder}"):
+                    parsed = layout.parse_path(f"messages/{self.owner}/{self.origin}/{folder}/{name}")
+                    numbers.append(parsed.segment if parsed else 0)
+        return max(numbers)
+
+    def _heal(self, path: str) -> None:
+        data = disk.read(path)
+        whole = data.rfind(b"\n") + 1
+        if whole == len(data):
+            return
+        quarantine = os.path.dirname(self.root) + "/quarantine"
+        disk.replace(f"{quarantine}/{self.owner}.{self.origin}.{time.time_ns()}", data[whole:])
+        os.truncate(path, whole)
+
+
+def _deal(segment: int, size: int, lines: list[bytes]) -> list[tuple[int, list[bytes]]]:
+    dealt: list[tuple[int, list[bytes]]] = []
+    for line in lines:
+        if size and size + len(line) + 1 > layout.SEGMENT_BYTES:
+            segment, size = segment + 1, 0
+        if not dealt or dealt[-1][0] != segment:
+            dealt.append((segment, []))
+        dealt[-1][1].append(line + b"\n")
+        size += len(line) + 1
+    return dealt
+
+
+def _cut_back(before: list[tuple[str, int]]) -> None:
+    for path, size in before:
+        with contextlib.suppress(OSError):
+            if os.path.getsize(path) > size:
+                os.truncate(path, size)
+
+
+def _inode_and_size(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_size
+
+
+def _last_event(data: bytes) -> tuple[int, str] | None:
+    for line in reversed(data.split(b"\n")):
+        with contextlib.suppress(BadLine):
+            seq = codec.decode(line).get("seq") if line else None
+            if type(seq) is int:
+                return seq, line_hash(line)
+    return None

@@ -1,0 +1,139 @@
+"""What the logs hold beyond what the read model has seen, found by looking at sizes, not at contents."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from thrum.core import layout
+from thrum.core.layout import LogPath
+from thrum.store import disk
+
+
+class Unread(NamedTuple):
+    """Bytes of a log file that were not read yet: from `start` on, behind bytes that must still have the digest `proof`.
+
+    `inode` and `mtime` are the file's, as it is now; so is `size`.
+    """
+
+    source: LogPath
+    inode: int
+    mtime: int
+    size: int
+    start: int
+    proof: bytes
+
+
+Bookmark = tuple[str, int, int, int, bytes]
+"""A row of the table `segment`."""
+
+
+class Rewritten(Exception):
+    """What was read of a file does not stand there any more: the read model may hold what the logs do not."""
+
+
+def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | tuple[str, int]]:
+    """Every file that changed; and, as `(folder, mtime)`, every folder that was looked through because it changed.
+
+    A folder's time tells of new and of replaced files; within an unchanged folder only a file that no next one
+    follows can have grown.
+    Raises Rewritten.
+    """
+    yield from _legacy(connection, root)
+    for log in _logs(root):
+        for folder in _children(f"{root}/{log}", 2):
+            yield from _in_folder(connection, root, f"{log}/{folder}")
+
+
+def read(root: str, unread: Unread) -> tuple[bytes, bytes]:
+    """The unread bytes up to the last newline, and the bytes before them that `remember` wants to see.
+
+    What follows the last newline is somebody's unfinished line. Raises Rewritten.
+    """
+    span = min(unread.start, _SPAN)
+    data = disk.read(f"{root}/{unread.source.path}", unread.start - span)
+    before, after = data[:span], data[span:]
+    if unread.start and _digest(before) != unread.proof:
+        raise Rewritten(unread.source.path)
+    return after[: after.rfind(b"\n") + 1], before
+
+
+def bookmark(unread: Unread, data: bytes, before: bytes) -> Bookmark:
+    """The row of the table `segment` that says: `data`, read from `unread`, is in the read model."""
+    proof = _digest((before + data)[-_SPAN:])
+    return unread.source.path, unread.inode, unread.start + len(data), unread.mtime, proof
+
+
+_SPAN = 4096
+"""Bytes before a position that are compared before one reads on from it."""
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
+
+
+def _legacy(connection: sqlite3.Connection, root: str) -> Iterator[Unread]:
+    names = [f"messages/{name}" for name in _children(root + "/messages") if name.endswith(".jsonl")]
+    for path in ("events.jsonl", *names):
+        source = layout.parse_path(path)
+        if source is not None:
+            yield from _in_file(connection, root, source)
+
+
+def _logs(root: str) -> Iterator[str]:
+    for owner in _children(root + "/messages", 0):
+        for origin in _children(f"{root}/messages/{owner}", 1):
+            yield f"messages/{owner}/{origin}"
+
+
+def _children(path: str, depth: int | None = None) -> list[str]:
+    try:
+        names = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in names if depth is None or layout.is_part(depth, name))
+
+
+def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterator[Unread | tuple[str, int]]:
+    try:
+        mtime = os.stat(f"{root}/{folder}", follow_symlinks=False).st_mtime_ns
+    except FileNotFoundError:
+        return
+    seen = connection.execute("SELECT mtime FROM folder WHERE path = ?", (folder,)).fetchone()
+    names = _children(f"{root}/{folder}", 3)
+    if seen == (mtime,):
+        names = _ends_of_runs(names)
+    for name in names:
+        source = layout.parse_path(f"{folder}/{name}")
+        if source is not None:
+            yield from _in_file(connection, root, source)
+    if seen != (mtime,):
+        yield folder, mtime
+
+
+def _ends_of_runs(names: list[str]) -> list[str]:
+    """The segments that no next one follows: the last, and what stands before a gap that somebody tore."""
+    there = {int(name[:2], 16) for name in names}
+    return [name for name in names if int(name[:2], 16) + 1 not in there]
+
+
+def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:
+    try:
+        found = os.stat(f"{root}/{source.path}", follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if found.st_mode & 0o170000 != 0o100000:
+        return
+    query = "SELECT inode, position, mtime, proof FROM segment WHERE path = ?"
+    inode, position, mtime, proof = connection.execute(query, (source.path,)).fetchone() or (0, 0, 0, b"")
+    now = (source, found.st_ino, found.st_mtime_ns, found.st_size)
+    if inode != found.st_ino:
+        if found.st_size:
+            yield Unread(*now, 0, b"")
+    elif found.st_size < position:
+        raise Rewritten(source.path)
+    elif found.st_size > position or found.st_mtime_ns != mtime:
+        yield Unread(*now, position, proof)

@@ -1,0 +1,214 @@
+"""The read model, and the only way into it: `catch_up` applies whatever the logs hold beyond what it has seen.
+
+Own sends, another process's appends, a merge, a rebuild, the recovery after `kill -9`: all are `catch_up`. The position moves
+in the same transaction as the rows. Applying a line twice changes nothing, so reading too much is always safe.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from thrum.core import events
+from thrum.core.codec import BadLine
+from thrum.errors import StorageError
+from thrum.store import news, reading
+from thrum.store.database import Database, transaction
+from thrum.store.fold_agents import AgentFold
+from thrum.store.fold_messages import MessageFold
+from thrum.store.stated import Stated
+
+_BATCH = 2000
+_NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
+_SETTLED = 2_000_000_000
+"""A folder whose time is younger than this (nanoseconds) may change again without its time changing."""
+
+
+T = TypeVar("T")
+
+
+class News(NamedTuple):
+    """What a `catch_up` brought: new messages by id, how many events, whether this clone said something eager."""
+
+    messages: tuple[str, ...]
+    events: int
+    eager: bool
+
+
+NOTHING = News((), 0, False)
+REBUILT = News((), 1, True)
+"""The database was built anew meanwhile: who waits looks again."""
+
+
+class Projection:
+    """The read model of the logs below `root`."""
+
+    def __init__(self, root: str, path: str, origin: str) -> None:
+        """`root`: the branch's worktree; `path`: the database's file; `origin`: this clone's id."""
+        self.root, self.origin = root, origin
+        self.database = Database(path, self._fill)
+        self._seen: tuple[int, int] | None = None
+        """Which writes of others we know of (SQLite's count), and the newest message."""
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection to ask; call `catch_up` first."""
+        return self.database.refresh()
+
+    def catch_up(self) -> News:
+        """Applies what is new in the logs and says what that was."""
+        for attempt in range(3):
+            before = self.database.generation
+            try:
+                connection = self.database.refresh()
+                found = self._catch_up(connection)
+                if before != self.database.generation:
+                    self._seen = _newest(connection)
+                    return found if before == 0 else REBUILT
+                return self._with_others(connection, found)
+            except news.Rewritten:
+                self.rebuild()
+            except sqlite3.OperationalError as error:
+                raise StorageError(
+                    f"the read model cannot be written: {error}", "what was sent is safe in the logs; check the disk"
+                ) from error
+            except sqlite3.DatabaseError:
+                if attempt == 2:
+                    raise
+                self.rebuild()
+        return REBUILT
+
+    def answer(self, ask: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
+        """What `ask` gives. A database that turns out to be damaged is built anew, and asked again if that `may_repeat`.
+
+        Raises StorageError when it may not: what was said is safe, only the answer is lost.
+        """
+        try:
+            return ask()
+        except (sqlite3.DatabaseError, BadLine) as error:
+            # What is left of SQLite's is "malformed" and "not a database"; a stored line that is none is damage it cannot see.
+            if type(error) not in (sqlite3.DatabaseError, BadLine):
+                raise
+            self.rebuild()
+            if may_repeat():
+                return ask()
+            raise StorageError(
+                "the read model was damaged and has been built anew",
+                "what you said is stored; look with `git thrum sent`",
+            ) from error
+
+    def rebuild(self) -> None:
+        """Throws the read model away and folds it anew from the logs."""
+        self.database.close()
+        self.database.rebuild()
+
+    def _catch_up(self, connection: sqlite3.Connection) -> News:
+        found = list(news.find(connection, self.root))
+        if not found:
+            return NOTHING
+        if not any(map(self._is_worth_it, found)):
+            return NOTHING
+        with transaction(connection):
+            newest = connection.execute(_NEWEST).fetchone()[0]
+            read, eager = self._apply(connection, news.find(connection, self.root))
+            messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
+            return News(tuple(row[0] for row in messages), read, eager)
+
+    def _with_others(self, connection: sqlite3.Connection, found: News) -> News:
+        """`found`, and the messages that another process brought into the read model since we looked last."""
+        before, self._seen = self._seen, _newest(connection)
+        if before is None or before == self._seen:
+            return found
+        query = "SELECT message_id FROM message WHERE seq > ? ORDER BY seq"
+        messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
+        return News(messages, max(found.events, 1), found.eager)
+
+    def _is_worth_it(self, found: news.Unread | tuple[str, int]) -> bool:
+        """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
+        if isinstance(found, news.Unread):
+            return found.size == found.start or bool(news.read(self.root, found)[0])
+        return time.time_ns() - found[1] > _SETTLED
+
+    def _fill(self, connection: sqlite3.Connection) -> None:
+        self._apply(connection, news.find(connection, self.root))
+
+    def _apply(
+        self, connection: sqlite3.Connection, found: Iterable[news.Unread | tuple[str, int]]
+    ) -> tuple[int, bool]:
+        """Applies what was found; how many events that were, and whether this clone said something eager."""
+        fold, count, eager, everything = Fold(connection), 0, False, list(found)
+        for chapter in reading.read_all(self.root, [item for item in everything if isinstance(item, news.Unread)]):
+            self._shelve(connection, chapter)
+            count += len(chapter.statements)
+            if chapter.source.origin == self.origin and not eager:
+                eager = any(statement.type in events.EAGER for statement in chapter.statements)
+            fold.take(chapter.statements)
+        fold.flush()
+        self._note_folders(connection, [item for item in everything if not isinstance(item, news.Unread)])
+        return count, eager
+
+    def _shelve(self, connection: sqlite3.Connection, chapter: reading.Chapter) -> None:
+        """Notes what of a file is read, and which of its lines were set aside."""
+        if chapter.is_whole:
+            connection.execute("DELETE FROM bad_line WHERE path = ?", (chapter.source.path,))
+        connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
+        connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
+
+    def _note_folders(self, connection: sqlite3.Connection, folders: list[tuple[str, int]]) -> None:
+        now = time.time_ns()
+        rows = [(path, mtime if now - mtime > _SETTLED else 0) for path, mtime in folders]
+        connection.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?)", rows)
+
+
+def _newest(connection: sqlite3.Connection) -> tuple[int, int]:
+    version = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version, connection.execute(_NEWEST).fetchone()[0]
+
+
+class Fold:
+    """Collects statements and applies them in batches, each type by the one function that knows its rows."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._messages, self._agents = MessageFold(connection), AgentFold(connection)
+        self._waiting: dict[str, list[Stated]] = defaultdict(list)
+        self._count = 0
+        messages, agents = self._messages, self._agents
+        self._folds: dict[str, Callable[[Sequence[Stated]], None]] = {
+            events.AGENT_REGISTER: agents.register,
+            events.AGENT_CLEANUP: agents.retire,
+            events.SESSION_START: agents.start,
+            events.SESSION_UPDATE: agents.update,
+            events.SESSION_END: agents.end,
+            events.AGENT_UPDATE: agents.context,
+            events.THREAD_CREATE: messages.thread,
+            events.MESSAGE_CREATE: messages.create,
+            events.MESSAGE_EDIT: messages.edit,
+            events.MESSAGE_DELETE: messages.delete,
+            events.MESSAGE_READ: messages.mark,
+        }
+
+    def take(self, statements: Sequence[Stated]) -> None:
+        """Takes more statements."""
+        waiting = self._waiting
+        for statement in statements:
+            waiting[statement.type].append(statement)
+        self._count += len(statements)
+        if self._count >= _BATCH:
+            self._fold()
+
+    def flush(self) -> None:
+        """Applies what is still waiting."""
+        self._fold()
+        self._messages.finish()
+
+    def _fold(self) -> None:
+        for kind, fold in self._folds.items():
+            batch = self._waiting.pop(kind, None)
+            if batch:
+                fold(batch)
+                self._agents.see(batch)
+        self._waiting.clear()
+        self._count = 0

@@ -1,0 +1,75 @@
+"""Reading logs: bytes become checked statements, ready to be folded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from thrum.core import codec, events
+from thrum.core.codec import BadLine, Event
+from thrum.core.layout import LogPath
+from thrum.store import news, stated
+from thrum.store.news import Bookmark, Unread
+from thrum.store.stated import Stated
+
+WORTH_ORJSON = 512 * 1024
+"""Bytes of logs from which on a faster parser pays for its import (20 ms)."""
+_MAIL = frozenset((events.MESSAGE_CREATE, events.MESSAGE_READ))
+Parse = Callable[[bytes], Event]
+
+
+class Chapter(NamedTuple):
+    """What one file's unread bytes hold: statements, rows of the table `bad_line`, and how far it is read now."""
+
+    source: LogPath
+    is_whole: bool
+    statements: list[Stated]
+    bad: list[tuple[str, int, int, str]]
+    bookmark: Bookmark
+
+
+def read_all(root: str, files: Iterable[Unread]) -> Iterator[Chapter]:
+    """Reads files, one after the other. Raises Rewritten."""
+    waiting = list(files)
+    parse = events.parse if sum(file.size - file.start for file in waiting) < WORTH_ORJSON else _faster_parse()
+    for unread in waiting:
+        yield _read(root, unread, parse)
+
+
+def _read(root: str, unread: Unread, parse: Parse) -> Chapter:
+    data, before = news.read(root, unread)
+    source, ends = unread.source, unread.start
+    statements: list[Stated] = []
+    bad = []
+    for line in data.split(b"\n")[:-1]:
+        ends += len(line) + 1
+        try:
+            if line:
+                statements.append(stated.read(source, ends, line, parse))
+        except BadLine as reason:
+            bad.append((source.path, ends - len(line) - 1, len(line), str(reason)))
+    return Chapter(source, not unread.start, statements, bad, news.bookmark(unread, data, before))
+
+
+def _faster_parse() -> Parse:
+    """`events.parse`, four times as fast for mail. Whatever orjson refuses or may read differently, the codec decides."""
+    import orjson
+
+    loads, check = orjson.loads, events.check
+
+    def parse(line: bytes) -> Event:
+        # Of mail only texts and small whole numbers are kept as they are read, and these two read them alike.
+        if (
+            len(line) <= codec.LONGEST_LINE
+            and b":-0" not in line
+            and line.count(b"[") + line.count(b"{") <= codec.DEEPEST
+        ):
+            with contextlib.suppress(orjson.JSONDecodeError, BadLine):
+                event = loads(line)
+                if type(event) is dict and event.get("type") in _MAIL:
+                    check(event)
+                    return event
+        return events.parse(line)
+
+    return parse

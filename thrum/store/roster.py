@@ -1,0 +1,111 @@
+"""Every question about agents, sessions and what they work on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from thrum.core import clock
+from thrum.core.routing import Known
+
+Json = dict[str, Any]
+_ALIVE = "NOT EXISTS (SELECT 1 FROM retirement x WHERE x.agent_id = g.agent_id AND x.rank >= g.rank)"
+_AGENTS = (
+    "SELECT g.agent_id, g.kind, g.role, g.module, g.display, g.worktree, g.origin, g.registered_at, g.version, "
+    f"COALESCE(p.last_seen, 0) AS seen FROM agent g LEFT JOIN presence p USING (agent_id) WHERE {_ALIVE}"
+)
+_SESSIONS = """
+SELECT s.session_id, s.agent_id, s.started_at, s.origin, s.worktree, s.at,
+  e.ended_at, e.reason AS end_reason, i.value AS intent, i.changed_at AS intent_updated_at,
+  t.value AS current_task, t.changed_at AS task_updated_at, MAX(s.at, COALESCE(CAST(l.value AS INTEGER), 0)) AS seen
+FROM session s
+LEFT JOIN session_end e ON e.session_id = s.session_id AND e.agent_id =
+  (SELECT MAX(x.agent_id) FROM session_end x WHERE x.session_id = s.session_id AND x.agent_id IN (s.agent_id, ''))
+LEFT JOIN session_field i ON i.session_id = s.session_id AND i.agent_id = s.agent_id AND i.field = 'intent'
+LEFT JOIN session_field t ON t.session_id = s.session_id AND t.agent_id = s.agent_id AND t.field = 'current_task'
+LEFT JOIN session_field l ON l.session_id = s.session_id AND l.agent_id = s.agent_id AND l.field = 'last_seen'
+"""
+
+
+class Roster:
+    """Questions about who there is, asked of the connection that `connect` gives."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+
+    def agents(self) -> list[Json]:
+        """Everyone who is registered, newest first. `seen`: nanoseconds; `origin`: the clone that registered them."""
+        return _rows(self._connect().execute(_AGENTS + " ORDER BY g.at DESC, g.agent_id"))
+
+    def agent(self, agent_id: str) -> Json | None:
+        """One agent; None if nobody is registered by that id."""
+        found = _rows(self._connect().execute(_AGENTS + " AND g.agent_id = ?", (agent_id,)))
+        return found[0] if found else None
+
+    def known(self) -> list[Known]:
+        """Everyone, as routing sees them."""
+        return [Known(agent["agent_id"], agent["role"]) for agent in self.agents()]
+
+    def last_version(self, agent_id: str) -> int:
+        """The highest version any statement about an agent's registration has used."""
+        query = (
+            "SELECT MAX(version) FROM (SELECT version FROM agent WHERE agent_id = ?1 "
+            "UNION ALL SELECT version FROM retirement WHERE agent_id = ?1)"
+        )
+        return int(self._connect().execute(query, (agent_id,)).fetchone()[0] or 0)
+
+    def sessions(self, agent_id: str = "", *, active_only: bool = False) -> list[Json]:
+        """Sessions, newest first, of one agent or all."""
+        where = [
+            clause for clause, on in (("s.agent_id = :agent", agent_id), ("e.ended_at IS NULL", active_only)) if on
+        ]
+        query = (
+            _SESSIONS + (" WHERE " + " AND ".join(where) if where else "") + " ORDER BY s.at DESC, s.session_id DESC"
+        )
+        return [_session(row) for row in _rows(self._connect().execute(query, {"agent": agent_id}))]
+
+    def session(self, session_id: str) -> Json | None:
+        """One session; None if unknown."""
+        found = _rows(self._connect().execute(_SESSIONS + " WHERE s.session_id = ?", (session_id,)))
+        return _session(found[0]) if found else None
+
+    def open_session(self, agent_id: str, origin: str = "") -> Json | None:
+        """The newest session of an agent that has not ended (of one clone, if `origin` is given)."""
+        for session in self.sessions(agent_id, active_only=True):
+            if not origin or session["origin"] == origin:
+                return session
+        return None
+
+    def pairs(self, session_id: str, kind: str) -> list[Json]:
+        """A session's `scopes` or `refs`."""
+        query = (
+            "SELECT p.type, p.value FROM session_pair p JOIN session s USING (session_id, agent_id) "
+            "WHERE p.session_id = ? AND p.kind = ? AND p.present ORDER BY p.type, p.value"
+        )
+        return [{"type": kind_, "value": value} for kind_, value in self._connect().execute(query, (session_id, kind))]
+
+    def contexts(self, agent_id: str = "") -> list[Json]:
+        """What agents work on, as stated: one entry an agent and clone, plus `agent_id` and `origin`."""
+        query = "SELECT agent_id, origin, slot, document FROM context" + (" WHERE agent_id = ?" if agent_id else "")
+        rows = self._connect().execute(query, (agent_id,) if agent_id else ())
+        found = [{**json.loads(document), "agent_id": who, "origin": origin} for who, origin, _, document in rows]
+        return sorted(found, key=lambda context: context.get("git_updated_at") or "", reverse=True)
+
+    def stated_context(self, agent_id: str, origin: str) -> Json | None:
+        """What this clone last stated of an agent's work."""
+        query = "SELECT document FROM context WHERE agent_id = ? AND origin = ? AND slot = ''"
+        row = self._connect().execute(query, (agent_id, origin)).fetchone()
+        return json.loads(row[0]) if row else None
+
+
+def _rows(cursor: sqlite3.Cursor) -> list[Json]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, values, strict=True)) for values in cursor]
+
+
+def _session(row: Json) -> Json:
+    row["last_seen_at"] = clock.text(row["seen"])
+    row["status"] = "ended" if row["ended_at"] else "active"
+    return row

@@ -1,0 +1,97 @@
+"""The tables of the read model. Never migrated: another version number is another file, built anew from the logs.
+
+A message's row holds the line that created it; `content`, `structured`, `updated_at` and `changed` (the same in nanoseconds)
+are those of its last revision.
+`at` is nanoseconds since 1970. `rank` orders competing statements about one thing without asking a clock: the statement's
+own version, then (for v0.1.0's, which have none) its time, then its event id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE folder (path TEXT PRIMARY KEY, mtime INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segment (path TEXT PRIMARY KEY, inode INTEGER NOT NULL, position INTEGER NOT NULL,
+  mtime INTEGER NOT NULL, proof BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE bad_line (path TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY (path, offset)) WITHOUT ROWID;
+
+CREATE TABLE message (
+  seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, agent_id TEXT NOT NULL,
+  thread_id TEXT, everyone INTEGER NOT NULL, at INTEGER NOT NULL, event_id TEXT NOT NULL, priority TEXT NOT NULL,
+  line BLOB NOT NULL, content TEXT, structured TEXT, updated_at TEXT, changed INTEGER, edits INTEGER NOT NULL DEFAULT 0,
+  deleted_at TEXT, delete_reason TEXT, path TEXT NOT NULL, ends INTEGER NOT NULL);
+CREATE INDEX message_thread ON message (thread_id, at) WHERE thread_id IS NOT NULL;
+CREATE TABLE revision (message_id TEXT NOT NULL, owner TEXT NOT NULL, rank TEXT NOT NULL, edited_at TEXT NOT NULL,
+  content TEXT NOT NULL, structured TEXT, PRIMARY KEY (message_id, owner, rank)) WITHOUT ROWID;
+CREATE TABLE deletion (message_id TEXT NOT NULL, owner TEXT NOT NULL, rank TEXT NOT NULL, deleted_at TEXT NOT NULL,
+  reason TEXT, PRIMARY KEY (message_id, owner)) WITHOUT ROWID;
+CREATE TABLE audience (address TEXT NOT NULL, at INTEGER NOT NULL, message_id TEXT NOT NULL, author TEXT NOT NULL,
+  PRIMARY KEY (address, at, message_id)) WITHOUT ROWID;
+CREATE TABLE tally (address TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tag (kind TEXT NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL,
+  message_id TEXT NOT NULL, PRIMARY KEY (kind, type, value, at, message_id)) WITHOUT ROWID;
+CREATE TABLE thread (thread_id TEXT PRIMARY KEY, title TEXT NOT NULL, created_by TEXT NOT NULL, created_at TEXT NOT NULL,
+  at INTEGER NOT NULL, claim TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE participant (thread_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (thread_id, agent_id)) WITHOUT ROWID;
+CREATE TABLE read_mark (message_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (message_id, agent_id)) WITHOUT ROWID;
+CREATE TABLE reader (agent_id TEXT PRIMARY KEY, floor INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE agent (agent_id TEXT PRIMARY KEY, kind TEXT NOT NULL, role TEXT NOT NULL, module TEXT NOT NULL,
+  display TEXT NOT NULL, worktree TEXT NOT NULL, origin TEXT NOT NULL, registered_at TEXT NOT NULL, at INTEGER NOT NULL,
+  version INTEGER NOT NULL, rank TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE retirement (agent_id TEXT PRIMARY KEY, version INTEGER NOT NULL, rank TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE presence (agent_id TEXT PRIMARY KEY, last_seen INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE session (session_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, started_at TEXT NOT NULL, at INTEGER NOT NULL,
+  claim TEXT NOT NULL, origin TEXT NOT NULL, worktree TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE session_end (session_id TEXT NOT NULL, agent_id TEXT NOT NULL, rank TEXT NOT NULL, ended_at TEXT NOT NULL,
+  reason TEXT NOT NULL, PRIMARY KEY (session_id, agent_id)) WITHOUT ROWID;
+CREATE TABLE session_field (session_id TEXT NOT NULL, agent_id TEXT NOT NULL, field TEXT NOT NULL, rank TEXT NOT NULL,
+  value TEXT NOT NULL, changed_at TEXT NOT NULL, PRIMARY KEY (session_id, agent_id, field)) WITHOUT ROWID;
+CREATE TABLE session_pair (session_id TEXT NOT NULL, agent_id TEXT NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL,
+  value TEXT NOT NULL, rank TEXT NOT NULL, present INTEGER NOT NULL,
+  PRIMARY KEY (session_id, agent_id, kind, type, value)) WITHOUT ROWID;
+CREATE TABLE context (agent_id TEXT NOT NULL, origin TEXT NOT NULL, slot TEXT NOT NULL, rank TEXT NOT NULL,
+  document TEXT NOT NULL, PRIMARY KEY (agent_id, origin, slot)) WITHOUT ROWID;
+"""
+
+INDEXES = """
+CREATE INDEX message_at ON message (at);
+CREATE INDEX message_author ON message (agent_id, at);
+CREATE INDEX session_agent ON session (agent_id, at);
+"""
+
+TRIGGERS = """
+CREATE TRIGGER audience_added AFTER INSERT ON audience BEGIN
+  INSERT OR IGNORE INTO tally VALUES (NEW.address, 0);
+  UPDATE tally SET messages = messages + 1 WHERE address = NEW.address;
+  INSERT OR IGNORE INTO tally SELECT '*' || NEW.author, 0 WHERE NEW.address = '*';
+  UPDATE tally SET messages = messages + 1 WHERE NEW.address = '*' AND address = '*' || NEW.author;
+END;
+CREATE TRIGGER audience_removed AFTER DELETE ON audience BEGIN
+  UPDATE tally SET messages = messages - 1 WHERE address = OLD.address;
+  UPDATE tally SET messages = messages - 1 WHERE OLD.address = '*' AND address = '*' || OLD.author;
+END;
+"""
+
+COUNTS = """
+INSERT INTO tally SELECT address, COUNT(*) FROM audience GROUP BY address;
+INSERT INTO tally SELECT '*' || author, COUNT(*) FROM audience WHERE address = '*' GROUP BY author;
+"""
+
+LOCAL = frozenset({"state", "folder", "segment", "reader"})
+"""Tables that say how far this database has read, not what the logs say."""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Makes the tables; `finish` makes the rest once they are filled."""
+    connection.executescript(TABLES)
+
+
+def finish(connection: sqlite3.Connection) -> None:
+    """Counts what the tables hold, and makes the indexes and triggers that keep up with it from now on."""
+    connection.executescript(COUNTS + INDEXES + TRIGGERS)

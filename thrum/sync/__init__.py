@@ -1,0 +1,1 @@
+"""The cycle: fetch, unite, commit, push; on top of store and git."""

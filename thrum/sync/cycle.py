@@ -1,0 +1,342 @@
+"""One cycle: fetch the remote's branch, unite it with ours event by event, commit with both as parents, push.
+
+1. Lines reach the disk (and the read model) before they reach a commit; a commit holds nothing the disk does not.
+2. Nothing is ever taken away: a remote, a branch or a disk that lost lines gets them back.
+3. A push is fast-forward only, and counts only when the remote's tip was seen to contain it.
+4. When the united tree is the remote's own, we move to the remote's commit, so clones that are quiet stay identical.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from thrum.config import Settings
+from thrum.core import clock
+from thrum.core.layout import LogPath
+from thrum.errors import GitError, Refused, RemoteError, ThrumError
+from thrum.git import branch, remote, worktree
+from thrum.git.command import run as run_git
+from thrum.git.objects import BLOB, Entry, Objects, open_objects
+from thrum.git.place import Place
+from thrum.store import disk
+from thrum.sync import files, reach, state
+
+Json = dict[str, Any]
+TRIES = 12
+PATIENCE = 60.0
+"""Seconds one git command may talk to the remote without a sign of progress; as long one waits for another's cycle."""
+LONGEST = 300.0
+"""Seconds after which a cycle does not try once more."""
+
+
+class Report(NamedTuple):
+    """How a cycle went; `received`: log files that came or grew; `pushed`: the remote was seen to contain our tip."""
+
+    ok: bool
+    error: str = ""
+    hint: str = ""
+    received: int = 0
+    pushed: bool = False
+    remote: str | None = None
+
+    def as_json(self) -> Json:
+        """The report as methods return it."""
+        return {name: value for name, value in self._asdict().items() if value not in ("", None)}
+
+
+class Cycle:
+    """The cycle of one clone; one at a time, whoever runs it."""
+
+    def __init__(self, place: Place, settings: Settings, origin: str, ingest: Callable[[], object]) -> None:
+        """`ingest` is told whenever lines reached the disk: it catches the read model up."""
+        self.place, self.settings, self.origin, self._ingest = place, settings, origin, ingest
+
+    def run(self, *, push: bool = True) -> Report:
+        """Runs one cycle. Trouble with the remote is told in the report and kept in the state, never raised."""
+        try:
+            with disk.explained("sync the logs"), self._turn():
+                return self._run(push)
+        except ThrumError as error:
+            return Report(False, str(error), error.hint)
+
+    def _run(self, push: bool) -> Report:
+        known = state.load(self.place.sync_dir)
+        work = _Work(self.place, self.origin, self._ingest, known)
+        try:
+            with disk.explained("sync the logs"):
+                report = work.run(self._remote(), push)
+        except ThrumError as error:
+            report = Report(False, str(error), error.hint, work.received, False, work.remote)
+        finally:
+            work.close()
+        self._remember(known, report)
+        return report
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Waits for another cycle of this clone to end. Raises Refused after a while."""
+        disk.make_folder(self.place.sync_dir)
+        end = time.monotonic() + PATIENCE
+        while (held := disk.try_lock(self.place.sync_dir + "/sync.lock")) is None:
+            if time.monotonic() > end:
+                raise Refused("another sync of this clone is still busy with the remote", "git thrum sync status")
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            os.close(held)
+
+    def _remote(self) -> str | None:
+        return remote.pick(self.place, self.settings.remote) if self.settings.sync else None
+
+    def _remember(self, known: Json, report: Report) -> None:
+        moment = clock.text(time.time_ns())
+        changed = report.received or report.pushed or report.error or known.get("error")
+        known.update(error=report.error, hint=report.hint, remote=report.remote)
+        if changed or not known.get("last_attempt") or _older(known["last_attempt"], 30):
+            known["last_attempt"] = moment
+            if report.ok and report.remote:
+                known["last_success"] = moment
+        state.save(self.place.sync_dir, known)
+
+
+class _Work:
+    """The state of one running cycle."""
+
+    def __init__(self, place: Place, origin: str, ingest: Callable[[], object], known: Json) -> None:
+        self.place, self.origin, self.ingest, self.known = place, origin, ingest, known
+        self._opened: Objects | None = None
+        self.remote: str | None = None
+        self.received = 0
+
+    @property
+    def objects(self) -> Objects:
+        self._opened = self._opened or open_objects(self.place.common_dir)
+        return self._opened
+
+    def close(self) -> None:
+        """Lets go of the object store; the next use opens it anew."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def run(self, name: str | None, push: bool) -> Report:
+        self.remote = name
+        if name:
+            reach.note_address(self.known, remote.url(self.place, name))
+        worktree.ensure(self.place)
+        branch.ensure(self.objects, self.place, name)
+        end = time.monotonic() + LONGEST
+        for attempt in range(TRIES):
+            tip, trouble = self._look(name)
+            head = self._unite_or_refound(tip)
+            if trouble is not None:
+                raise trouble
+            if name is None or not push:
+                return Report(True, received=self.received, remote=name)
+            if head == tip or self._push(name, head):
+                reach.note(self.known, self.objects, head, self.origin)
+                return Report(True, received=self.received, pushed=head != tip, remote=name)
+            if time.monotonic() > end:
+                break
+            time.sleep(random.uniform(0.01, 0.05) * 2 ** min(attempt, 5))  # noqa: S311 (jitter is no secret)
+        raise RemoteError(
+            f"the remote {name} moved on {attempt + 1} times while we pushed",
+            "nothing is lost: the next cycle tries again",
+        )
+
+    def _look(self, name: str | None) -> tuple[str | None, RemoteError | None]:
+        """The remote's tip, or why it is not known."""
+        try:
+            tip = self._fetch(name) if name else None
+        except RemoteError as error:
+            return None, error
+        if name:
+            reach.doubt(self.known, self.objects, tip)
+        return tip, None
+
+    def _fetch(self, name: str) -> str | None:
+        """The remote's tip, fetched if we did not have it; None when it has no such branch."""
+        ref = branch.tracking_ref(name)
+        there = remote.tip(self.place, name, PATIENCE)
+        if there != self.objects.head(ref):
+            remote.fetch(self.place, name, PATIENCE)
+            self.close()
+        return self.objects.head(ref) if there else None
+
+    def _unite_or_refound(self, theirs: str | None) -> str:
+        try:
+            return self._unite(theirs)
+        except GitError:
+            if not self._refound():
+                raise
+            return self._unite(theirs)
+
+    def _refound(self) -> bool:
+        """Begins the branch anew when objects of it are gone: the files have what it had. False when it is whole."""
+        tip = self.objects.head(branch.REF)
+        if tip is None or self._is_whole(tip):
+            return False
+        new = self.objects.commit(self.objects.empty_tree(), [], branch.BEGIN)
+        return self.objects.move(branch.REF, new, tip)
+
+    def _is_whole(self, commit: str) -> bool:
+        listed = ["rev-list", "--objects", "--quiet", commit, "--"]
+        if run_git(listed, self.place.common_dir, check=False).code:
+            return False
+        try:
+            for _, entry in branch.walk(self.objects, self.objects.tree_of(commit)):
+                if entry.mode == BLOB:
+                    self.objects.blob_size(entry.oid)
+        except GitError:
+            return False
+        return True
+
+    def _unite(self, theirs: str | None) -> str:
+        """Unites disk, branch and `theirs`; the branch's new tip. Again from the start if somebody else moved the branch."""
+        for _ in range(TRIES):
+            ours = branch.ensure(self.objects, self.place, None)
+            tree = self._gather(self.objects.tree_of(ours))
+            if theirs is not None and not self.objects.is_ancestor(theirs, ours):
+                tree = self._take_in(tree, self.objects.tree_of(theirs))
+            new = self._commit(ours, theirs, tree)
+            if new == ours or self.objects.move(branch.REF, new, ours):
+                self.known["checked"] = tree
+                self._follow(tree)
+                return new
+        raise GitError("the branch a-sync keeps being moved by somebody else", "git thrum doctor")
+
+    def _gather(self, tree: str) -> str:
+        """Makes disk and `tree` hold the same lines; the tree that does.
+
+        A tree that is not the one we left behind is compared with every file, not only with those that should have grown.
+        """
+        root, leaves, brought = self.place.log_root, dict[str, str | Entry | None](), False
+        thorough = self.known.get("checked") != tree
+        for source, entry in files.differing(root, self.objects, tree, thorough=thorough):
+            blob = self.objects.blob(entry.oid) if entry is not None else b""
+            held = files.hold(root, source, blob)
+            brought = brought or held.is_changed
+            if held.data != blob and len(held.data) <= files.limit(source):
+                leaves[source.path] = self.objects.write_blob(held.data)
+        if brought:
+            self.ingest()
+        return branch.graft(self.objects, tree, leaves) if leaves else tree
+
+    def _take_in(self, ours: str, theirs: str) -> str:
+        """Brings what the tree `theirs` has to the disk; the tree that holds both."""
+        leaves: dict[str, str | Entry | None] = {}
+        arrived = 0
+        differing = branch.changes(self.objects, ours, theirs)
+        for path, (mine, other) in differing.items():
+            if other is None or self._is_in_the_way(path, mine, other, ours, differing):
+                continue
+            source = files.is_readable(self.objects, path, other)
+            if source is None:
+                leaves[path] = self._choose(path, mine, other)
+                continue
+            blobs = [self.objects.blob(e.oid) for e in (mine, other) if e and files.is_readable(self.objects, path, e)]
+            held = self._hold(source, blobs)
+            arrived += held.is_changed
+            fits = len(held.data) <= files.limit(source)
+            leaves[path] = self.objects.write_blob(held.data) if fits else _greater(mine, other)
+        if arrived:
+            self.received += arrived
+            self.ingest()
+        return branch.graft(self.objects, ours, leaves) if leaves else ours
+
+    def _hold(self, source: LogPath, blobs: list[bytes]) -> files.Held:
+        """The copies and the file united: on disk, unless a forger put it beyond a gap in its log."""
+        if files.is_out_of_reach(self.place.log_root, source):
+            return files.Held(files.united(b"", *blobs), False)
+        self._doubt()
+        return files.hold(self.place.log_root, source, *blobs)
+
+    def _choose(self, path: str, mine: Entry | None, other: Entry) -> Entry:
+        """Of two things at one path, theirs no log: ours if it is one, else the same one on every machine."""
+        is_log = mine is not None and files.is_readable(self.objects, path, mine)
+        return mine if mine is not None and is_log else _greater(mine, other)
+
+    def _is_in_the_way(
+        self, path: str, mine: Entry | None, other: Entry, ours: str, differing: dict[str, branch.Change]
+    ) -> bool:
+        """Whether a file here and a folder there have one name, and ours wins: a log does, else the folder."""
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            above = "/".join(parts[:depth])
+            file = differing.get(above, (None, None))[0]
+            if file is not None and files.is_readable(self.objects, above, file):
+                return True
+        there = branch.lookup(self.objects, ours, path) if mine is None else None
+        return there is not None and there.is_tree and not files.is_readable(self.objects, path, other)
+
+    def _doubt(self) -> None:
+        """From now until the commit, files that count as sealed may hold what the branch does not."""
+        if self.known.get("checked"):
+            self.known["checked"] = None
+            state.save(self.place.sync_dir, self.known)
+
+    def _commit(self, ours: str, theirs: str | None, tree: str) -> str:
+        if theirs is None or self.objects.is_ancestor(theirs, ours):
+            return ours if tree == self.objects.tree_of(ours) else self._write(tree, [ours])
+        if tree == self.objects.tree_of(theirs):
+            return theirs
+        parents = [theirs] if self.objects.is_ancestor(ours, theirs) else [theirs, ours]
+        return self._write(tree, parents)
+
+    def _write(self, tree: str, parents: list[str]) -> str:
+        what = "merge" if len(parents) > 1 else "log"
+        return self.objects.commit(tree, parents, f"thrum: {what} {self.origin}\n\n[skip ci]\n")
+
+    def _follow(self, tree: str) -> None:
+        """Makes the worktree's index agree with the branch: from what we last wrote to it, else from scratch."""
+        found = _index(self.place)
+        before = self.known.get("index_tree") if found and found == self.known.get("index") else None
+        if before == tree:
+            return
+        worktree.follow(self.place, self.objects, tree, self._since(before, tree))
+        written = _index(self.place)
+        self.known.update(index_tree=tree if written != found else None, index=written)
+
+    def _since(self, before: str | None, tree: str) -> dict[str, str | None] | None:
+        """What changed in the tree, if it is known and nothing but plain files."""
+        try:
+            differing = branch.changes(self.objects, before, tree) if before else None
+        except GitError:
+            return None
+        if differing is None or any(new is not None and new.mode != BLOB for _, new in differing.values()):
+            return None
+        return {path: new.oid if new else None for path, (_, new) in differing.items()}
+
+    def _push(self, name: str, head: str) -> bool:
+        if not remote.push(self.place, name, head, PATIENCE):
+            return False
+        if remote.tip(self.place, name, PATIENCE) == head:
+            ref = branch.tracking_ref(name)
+            before = self.objects.head(ref)
+            return before == head or self.objects.move(ref, head, before) or True
+        tip = self._fetch(name)
+        return tip is not None and self.objects.is_ancestor(head, tip)
+
+
+def _greater(mine: Entry | None, other: Entry) -> Entry:
+    return other if mine is None else max(mine, other, key=lambda entry: (entry.oid, entry.mode))
+
+
+def _index(place: Place) -> list[int] | None:
+    """What tells one version of the worktree's index from another; None when there is none."""
+    pointer = os.fsdecode(disk.read(place.log_root + "/.git")).strip()
+    with contextlib.suppress(OSError):
+        found = os.stat(pointer.removeprefix("gitdir: ") + "/index")
+        return [found.st_ino, found.st_size, found.st_mtime_ns]
+    return None
+
+
+def _older(written: str, seconds: float) -> bool:
+    instant = clock.instant(written)
+    return instant is None or abs(time.time_ns() - instant) > seconds * clock.SECOND

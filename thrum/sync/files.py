@@ -1,0 +1,170 @@
+"""The logs as files, brought up to what a git tree holds: lines are added, never taken away.
+
+What a tree holds is a stranger's until checked: only plain files at paths of our own pattern are read, and only when their
+size is sane.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from thrum.core import layout, union
+from thrum.core.codec import LONGEST_LINE
+from thrum.core.layout import LogPath
+from thrum.git.objects import BLOB, Entry, Objects
+from thrum.store import disk
+
+LARGEST_SEGMENT = 8 * LONGEST_LINE
+"""More than one clone alone can write into a segment: forked logs are united."""
+LARGEST_LEGACY = 256 * 1024 * 1024
+
+
+class Held(NamedTuple):
+    """The complete lines of a log file on disk, and whether they had to be brought there."""
+
+    data: bytes
+    is_changed: bool
+
+
+def is_readable(objects: Objects, path: str, entry: Entry) -> LogPath | None:
+    """The log file `path` is, if its entry is a plain file of a sane size; else None."""
+    source = layout.parse_path(path)
+    if source is None or entry.mode != BLOB:
+        return None
+    return source if objects.blob_size(entry.oid) <= limit(source) else None
+
+
+def limit(source: LogPath) -> int:
+    """How many bytes of a log file are read at all."""
+    return LARGEST_LEGACY if source.is_legacy else LARGEST_SEGMENT
+
+
+def is_out_of_reach(root: str, source: LogPath) -> bool:
+    """Whether the segment before it is missing on disk. It waits for that one: nobody shall use up numbers ahead of a writer."""
+    if source.is_legacy or source.segment == 0:
+        return False
+    return not os.path.exists(f"{root}/{layout.segment_path(source.owner, source.origin, source.segment - 1)}")
+
+
+def refill(root: str, objects: Objects, tree: str) -> int:
+    """Brings every log of `tree` that is missing or behind on disk; the number of files that changed."""
+    changed = 0
+    for source, entry in differing(root, objects, tree, thorough=True):
+        if entry is not None:
+            changed += hold(root, source, objects.blob(entry.oid)).is_changed
+    return changed
+
+
+def hold(root: str, source: LogPath, *copies: bytes) -> Held:
+    """Unites the file with `copies`, durably, and reads it."""
+    path = f"{root}/{source.path}"
+    folder = f"{root}/{source.log}" if not source.is_legacy else os.path.dirname(path)
+    with disk.explained("write the logs"):
+        disk.make_folder(folder)
+        with disk.locked(folder):
+            raw = disk.read(path)
+            ours = union.complete(raw)
+            whole = united(ours, *copies)
+            if whole != ours:
+                _write(path, raw, whole)
+            return Held(whole, whole != ours)
+
+
+def united(ours: bytes, *copies: bytes) -> bytes:
+    """All copies as one: the longest where it begins with the others, else their union."""
+    for copy in copies:
+        ours = _longest(ours, copy)
+    return ours
+
+
+def _longest(ours: bytes, theirs: bytes) -> bytes:
+    """The longer of two copies if it begins with the other, else their union. A last line needs no newline in `theirs`."""
+    if theirs.endswith(b"\n"):
+        if ours.startswith(theirs):
+            return ours
+        if theirs.startswith(ours):
+            return theirs
+    return union.unite(ours, theirs) if theirs else ours
+
+
+def _write(path: str, raw: bytes, whole: bytes) -> None:
+    """Appends what is new, where that is all, to the last file of a folder; a reader looks at others only when replaced."""
+    folder, name = os.path.split(path)
+    if raw and whole.startswith(raw) and name >= max(_children(folder), default=""):
+        disk.append(path, whole[len(raw) :])
+    else:
+        disk.replace(path, whole)
+
+
+def differing(root: str, objects: Objects, tree: str, *, thorough: bool) -> Iterator[tuple[LogPath, Entry | None]]:
+    """Every log file of which the disk and `tree` hold different amounts, with the tree's readable entry for it.
+
+    Unless `thorough`, only those are looked at that may differ if nothing went wrong: what one side lacks altogether, and
+    the last file of each folder; the others are sealed.
+    """
+    look = _Look(root, objects, thorough)
+    top = objects.entries(tree)
+    yield from look.at_file("events.jsonl", top.get("events.jsonl"))
+    messages = look.below(top.get("messages"))
+    for owner in sorted({*_children(f"{root}/messages"), *messages}):
+        if owner.endswith(".jsonl"):
+            yield from look.at_file(f"messages/{owner}", messages.get(owner))
+        elif layout.is_part(0, owner):
+            yield from look.at_owner(f"messages/{owner}", look.below(messages.get(owner)))
+
+
+class _Look:
+    """One comparison of the disk with a tree."""
+
+    def __init__(self, root: str, objects: Objects, thorough: bool) -> None:
+        self.root, self.objects, self.thorough = root, objects, thorough
+
+    def at_owner(self, owner: str, origins: dict[str, Entry]) -> Iterator[tuple[LogPath, Entry | None]]:
+        for origin in sorted({*_children(f"{self.root}/{owner}"), *origins}):
+            if not layout.is_part(1, origin):
+                continue
+            log, folders = f"{owner}/{origin}", self.below(origins.get(origin))
+            for folder in sorted({*_children(f"{self.root}/{log}"), *folders}):
+                if layout.is_part(2, folder):
+                    yield from self.at_folder(f"{log}/{folder}", self.below(folders.get(folder)))
+
+    def at_folder(self, folder: str, known: dict[str, Entry]) -> Iterator[tuple[LogPath, Entry | None]]:
+        here = set(_children(f"{self.root}/{folder}"))
+        last = max((name for name in here & known.keys() if layout.is_part(3, name)), default="")
+        for name in sorted(here | known.keys()):
+            if layout.is_part(3, name) and (self.thorough or name == last or name not in here or name not in known):
+                yield from self.at_file(f"{folder}/{name}", known.get(name))
+
+    def at_file(self, path: str, entry: Entry | None) -> Iterator[tuple[LogPath, Entry | None]]:
+        source = layout.parse_path(path)
+        if source is None:
+            return
+        if entry is not None and not is_readable(self.objects, path, entry):
+            entry = None
+        size = _size(f"{self.root}/{path}")
+        if size < 0 and (entry is None or is_out_of_reach(self.root, source)):
+            return
+        if entry is None or size != self.objects.blob_size(entry.oid):
+            yield source, entry
+
+    def below(self, entry: Entry | None) -> dict[str, Entry]:
+        return self.objects.entries(entry.oid) if entry is not None and entry.is_tree else {}
+
+
+def _size(path: str) -> int:
+    """The size of a regular file, -1 for anything else."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+
+def _children(path: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(path) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,66 @@
+"""How far the remote was seen to have our own logs: noted after a push was seen to arrive, forgotten when in doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thrum.core import layout
+from thrum.errors import GitError
+from thrum.git.objects import BLOB, Entry, Objects
+
+Json = dict[str, Any]
+LIMIT = 1 << 24
+"""Segments a log can have."""
+
+
+def note(known: Json, objects: Objects, head: str, origin: str) -> None:
+    """The remote contains the commit `head`: remembers where each log of `origin` ends in it."""
+    if known.get("reached_head") == head and known.get("reached"):
+        return
+    reached = dict[str, list[int]]()
+    messages = _below(objects, objects.entries(objects.tree_of(head)).get("messages"))
+    for owner, entry in messages.items():
+        end = _end(objects, _below(objects, entry).get(origin))
+        if end is not None:
+            reached[f"messages/{owner}/{origin}"] = end
+    known.update(reached=reached, reached_head=head)
+
+
+def doubt(known: Json, objects: Objects, tip: str | None) -> None:
+    """The remote is at `tip`: forgets what it was seen to have, unless that still contains it."""
+    head = known.get("reached_head")
+    try:
+        is_there = tip is not None and isinstance(head, str) and objects.is_ancestor(head, tip)
+    except GitError:
+        is_there = False
+    if not is_there:
+        forget(known)
+
+
+def note_address(known: Json, url: str) -> None:
+    """The remote is at `url`: what another one had says nothing about it."""
+    if known.get("url") != url:
+        forget(known)
+        known.pop("last_attempt", None)
+        known["url"] = url
+
+
+def forget(known: Json) -> None:
+    """Nothing was seen on the remote."""
+    known.pop("reached", None)
+    known.pop("reached_head", None)
+
+
+def _end(objects: Objects, entry: Entry | None) -> list[int] | None:
+    """The last segment before the first gap in the log, and its size."""
+    folders, last, number = _below(objects, entry), "", 0
+    while (segments := _below(objects, folders.get(f"{number // layout.SEGMENTS_PER_FOLDER:04x}"))) and number < LIMIT:
+        for name in (f"{place:02x}.jsonl" for place in range(layout.SEGMENTS_PER_FOLDER)):
+            if name not in segments or segments[name].mode != BLOB:
+                return [number - 1, objects.blob_size(last)] if number else None
+            last, number = segments[name].oid, number + 1
+    return [number - 1, objects.blob_size(last)] if number else None
+
+
+def _below(objects: Objects, entry: Entry | None) -> dict[str, Entry]:
+    return objects.entries(entry.oid) if entry is not None and entry.is_tree else {}

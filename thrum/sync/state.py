@@ -1,0 +1,90 @@
+"""What is known of the sync: when it last worked, what failed since, and how far the remote was seen to have our logs.
+
+Kept in `<sync_dir>/state.json`; only ever a memory of what was seen, so losing it costs nothing but one look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from thrum.core import layout
+from thrum.store import disk
+
+Json = dict[str, Any]
+
+
+def load(sync_dir: str) -> Json:
+    """The last written state; {} when there is none."""
+    try:
+        state = json.loads(disk.read(sync_dir + "/state.json"))
+    except (ValueError, RecursionError, OSError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def save(sync_dir: str, state: Json) -> None:
+    """Writes the state, if it says anything new."""
+    if state != load(sync_dir):
+        disk.replace(sync_dir + "/state.json", json.dumps(state, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def reached(state: Json, origin: str, path: str, ends: int) -> bool:
+    """Whether the remote was seen to hold the log file `path` up to byte `ends`."""
+    source = layout.parse_path(path)
+    if source is None or not state.get("remote"):
+        return False
+    if source.origin != origin:
+        return not source.is_legacy
+    segment, size = (state.get("reached") or {}).get(source.log, (-1, 0))
+    return bool((source.segment, ends) <= (segment, size))
+
+
+def pending(root: str, state: Json, origin: str) -> int:
+    """How many lines of this clone's logs the remote was not seen to have."""
+    total = 0
+    for owner in _children(f"{root}/messages"):
+        log = f"messages/{owner}/{origin}"
+        segment, size = (state.get("reached") or {}).get(log, (0, 0))
+        while os.path.exists(path := f"{root}/{layout.segment_path(owner, origin, segment)}"):
+            if os.path.getsize(path) > size:
+                total += disk.read(path, size).count(b"\n")
+            segment, size = segment + 1, 0
+    return total
+
+
+def describe(state: Json, root: str, origin: str, *, enabled: bool, running: bool) -> Json:
+    """`sync.status` for people and programs; `sync_state` is the one word for it."""
+    waiting = pending(root, state, origin)
+    described: Json = {
+        "running": running,
+        "last_sync_at": state.get("last_success") or "",
+        "last_attempt_at": state.get("last_attempt") or "",
+        "last_error": state.get("error") or None,
+        "hint": (state.get("hint") or None) if state.get("error") else None,
+        "remote": state.get("remote") or None,
+        "url": state.get("url") or None,
+        "pending": waiting,
+        "sync_state": _word(state, enabled, waiting),
+    }
+    return {name: value for name, value in described.items() if value is not None}
+
+
+def _word(state: Json, enabled: bool, waiting: int) -> str:
+    if not enabled:
+        return "off"
+    if state.get("error"):
+        return "error"
+    if state.get("last_attempt") and not state.get("remote"):
+        return "no_remote"
+    if not state.get("last_success"):
+        return "idle"
+    return "pending" if waiting else "synced"
+
+
+def _children(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
