@@ -104,6 +104,49 @@ def test_ctrl_c_ends_a_wait_with_130(repository):
     assert (waiting.returncode, out, err) == (130, "", "")
 
 
+def test_an_interrupt_that_python_ignored_still_ends_a_wait(repository):
+    """What a destructor raises gets lost; whoever presses Ctrl-C does not care."""
+    set_up(repository)
+    script = (
+        "import os, signal, sys\n"
+        "from thrum import __main__, client\n"
+        "class Deaf:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+        "found = client.InProcess._wait\n"
+        "def wait(*args):\n"
+        "    Deaf()\n"
+        "    return found(*args)\n"
+        "client.InProcess._wait = wait\n"
+        "sys.exit(__main__.main(['wait', '--name', 'bob', '--timeout', '60s']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 130 and "KeyboardInterrupt" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["thrum.cli.app._command", "thrum.cli.app.read"])
+def test_ctrl_c_while_the_command_line_is_read_is_no_bug_of_ours(repository, where):
+    module, _, name = where.rpartition(".")
+    script = (
+        "import sys, pkgutil\n"
+        "from thrum import __main__\n"
+        "def interrupted(*args, **kwargs): raise KeyboardInterrupt\n"
+        f"setattr(pkgutil.resolve_name({module!r}), {name!r}, interrupted)\n"
+        "sys.exit(__main__.main(['overview']))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": ROOT}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], cwd=repository, env=env, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_mail_stays_unread_when_its_reader_left_or_the_disk_is_full(repository):
     set_up(repository)
     assert run("send", "precious", "--to", "rita", "--name", "bob", cwd=repository).returncode == 0

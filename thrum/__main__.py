@@ -41,10 +41,14 @@ def _run(argv: list[str], request: str) -> int:
         import site
 
         site.main()
+    import signal
+
     from thrum.cli import answer, app, options
     from thrum.cli.plan import Local, Said
     from thrum.errors import ThrumError
 
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     said = options.guess(argv)
     is_wait = False
     try:
@@ -57,6 +61,11 @@ def _run(argv: list[str], request: str) -> int:
         return _carry_out(answer.numbered(meant, request), said)
     except ThrumError as error:
         return _put(answer.refuse(error, said, is_wait=is_wait))
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    client.interrupts.append(number)
+    raise KeyboardInterrupt
 
 
 def _carry_out(plan: Plan, options: Options) -> int:

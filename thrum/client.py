@@ -29,6 +29,8 @@ _VARIABLES = ("THRUM_NAME", "THRUM_ROLE", "THRUM_MODULE", "THRUM_DISPLAY", "NO_C
 _CONNECT = 1.0  # seconds
 _SIGN_OF_LIFE = 5.0
 """Seconds without an answer after which the daemon is asked whether it still lives."""
+interrupts: list[int] = []
+"""The interrupts this process was sent. The exception alone can get lost: Python ignores what a destructor raises."""
 _POLL = 0.1
 _CYCLE = 5.0
 
@@ -288,6 +290,8 @@ class InProcess:
         end = self._began + float(params.get("timeout", 30.0))
         cycles = _Cycles(self._engine)
         while True:
+            if interrupts:
+                raise KeyboardInterrupt
             found = self._engine.poll(method, params, self._claim)
             left = end - time.monotonic()
             if found is not None or left <= 0:

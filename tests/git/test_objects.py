@@ -169,6 +169,23 @@ def test_a_lock_of_a_killed_process_is_removed_after_a_minute(objects: Objects, 
     assert not os.path.exists(lock)
 
 
+@pytest.mark.parametrize("is_held", [False, True], ids=["dead", "alive"])
+def test_a_lock_of_our_own_killed_process_is_removed_at_once(objects: Objects, common: str, is_held: bool) -> None:
+    one, two = chain(objects), chain(objects, text=b"2")
+    assert objects.move(REF, one, None)
+    lock, note = f"{common}/{REF}.lock", f"{common}/thrum-sync/moving"
+    assert os.path.getsize(note) == 0
+    Path(note).write_text(REF)
+    open(lock, "w").close()
+    if is_held:
+        os.utime(note, (time.time() - 10,) * 2)  # killed long before git took this lock
+        threading.Timer(0.4, os.unlink, [lock]).start()
+    start = time.monotonic()
+    assert objects.move(REF, two, one)
+    assert (time.monotonic() - start > 0.3) is is_held
+    assert not os.path.exists(lock) and os.path.getsize(note) == 0
+
+
 def test_a_young_lock_is_waited_for_and_then_named(objects: Objects, common: str) -> None:
     one, two = chain(objects), chain(objects, text=b"2")
     assert objects.move(REF, one, None)

@@ -164,6 +164,17 @@ def test_refill_brings_back_what_is_missing_or_behind(root, objects):
     assert files.refill(root, objects, tree) == 0
 
 
+def test_a_gap_of_a_few_segments_is_a_loss_and_a_wide_one_a_forgery(root, objects):
+    near, far = 3 + layout.REACH, 4 + 2 * layout.REACH
+    leaves = {path(number): LINES[0] + b"\n" for number in (0, 1, 3, near, far, far + 1)}
+    tree = tree_of(objects, leaves)
+    assert files.refill(root, objects, tree) == 4
+    assert not os.path.exists(f"{root}/{path(far)}") and os.path.exists(f"{root}/{path(near)}")
+    assert files.refill(root, objects, tree) == 0
+    write(root, path(far - 1), LINES[1] + b"\n")
+    assert files.refill(root, objects, tree) == 2
+
+
 def test_uniting_waits_for_an_append_and_the_writer_notices(root):
     """The writer goes on behind what came, with the next number; nothing of either is lost."""
     writer = journal.Journal(root, kit.HERE)

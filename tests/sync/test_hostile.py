@@ -267,6 +267,50 @@ def test_sealed_segments_rewritten(met, bare_remote, monkeypatch):
     assert set(sealed.split(b"\n")) <= set(content(bare_remote, ann.log).split(b"\n"))
 
 
+@pytest.mark.parametrize("segment", ["05", "f0"], ids=["near", "far"])
+def test_our_own_log_continued_beyond_a_gap(met, bare_remote, monkeypatch, segment):
+    """Near, it may be what is left after a loss, and we go on behind it; far, it waits on the branch for ever."""
+    from thrum.core import layout
+
+    ann, bob, sent = met
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 600)
+    sent += [ann.send(str(number) + "x" * 300) for number in range(4)]
+    forged = ann.log.replace("00.jsonl", f"{segment}.jsonl")
+    attack(bare_remote, {forged: kit.chained([kit.message("ann", "not me")], ann.origin, 9000)[0] + b"\n"})
+    bob.works()
+    sent += [ann.send(str(number) + "y" * 300) for number in range(2)]
+    ann.works()
+    assert ann.status()["pending"] == 0
+    sent += [ann.send("z" * 300), ann.send("z" * 300)]
+    assert ann.status()["pending"] == 2
+    assert (forged in ann.fragments()) is (segment == "05")
+    mine = [name for name in ann.fragments() if ann.origin in name]
+    assert (max(mine) > forged) is (segment == "05")
+    survive((ann, bob, sent), bare_remote)
+    assert ann.status()["pending"] == bob.status()["pending"] == 0
+    assert forged in listing(bare_remote)
+
+
+def test_what_was_written_before_a_gap_while_it_arrived(met, bare_remote, monkeypatch):
+    """Ann's log grows in its last segment of old between the look at her disk and the arrival of one beyond a gap."""
+    from thrum.sync.cycle import _Work
+
+    ann, bob, sent = met
+    forged = ann.log.replace("00.jsonl", "05.jsonl")
+    attack(bare_remote, {forged: kit.chained([kit.message("ann", "not me")], ann.origin, 9000)[0] + b"\n"})
+    take_in = _Work._take_in
+
+    def interrupted(work, *trees):
+        if work.origin == ann.origin and len(sent) < 5:
+            sent.append(ann.send("just before"))
+        return take_in(work, *trees)
+
+    monkeypatch.setattr(_Work, "_take_in", interrupted)
+    ann.works()
+    assert len(sent) == 5
+    survive((ann, bob, sent), bare_remote)
+
+
 def test_too_deep_is_told_and_local_work_goes_on(met, bare_remote):
     ann, _, sent = met
     tip = remote_tip(bare_remote)

@@ -83,6 +83,9 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+INTERRUPTED = 130
+
+
 def plan(
     argv: Sequence[str],
     read_input: Callable[[], bytes] | None = None,
@@ -104,6 +107,8 @@ def plan(
         meant = Said(wanted.args[0])
     except _Complaint as complaint:
         raise _explain(complaint) from complaint
+    if meant == INTERRUPTED:  # typer keeps the interrupt to itself
+        raise KeyboardInterrupt
     if not isinstance(meant, Plan | Local | Said):
         raise TypeError(f"a command must return a plan, not {meant!r}")
     return meant, options

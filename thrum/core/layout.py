@@ -11,6 +11,11 @@ from typing import NamedTuple
 
 SEGMENT_BYTES = 64 * 1024
 SEGMENTS_PER_FOLDER = 256
+REACH = 8
+"""How far beyond a segment the log's next one may stand: a few may be lost, but nobody shall use up a writer's numbers.
+
+A forger who wants them all used up has to push 2^24 / 8 files, more than a tree may have here.
+"""
 _OURS = re.compile(
     r"messages/([a-z0-9_][A-Za-z0-9_-]{0,79})/([0-9a-hjkmnp-tv-z]{8,32})/([0-9a-f]{4})/([0-9a-f]{2})\.jsonl\Z"
 )
@@ -64,3 +69,9 @@ def parse_path(path: str) -> LogPath | None:
         return LogPath(path, "", "", 0)
     match = _LEGACY.match(path)
     return LogPath(path, match[1], "", 0) if match else None
+
+
+def ends_of_runs(names: list[str]) -> list[str]:
+    """Of a folder's segments, those that no next one follows: the last, and what stands before a gap that somebody tore."""
+    there = {int(name[:2], 16) for name in names}
+    return [name for name in names if int(name[:2], 16) + 1 not in there]

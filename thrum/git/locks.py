@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from thrum.errors import GitError
 from thrum.git.objects import LOCK_AGE, PATIENCE
 
 _READABLE = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\s*|ref: \S+\s*")
+_OURS = re.compile(r"refs/(?:heads|remotes/[^/]+(?:/[^/]+)*)/a-sync")
 
 
 class ContendedError(Exception):
@@ -20,7 +22,15 @@ class ContendedError(Exception):
 
 
 def with_patience(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
-    """Call `swap` until it does not raise ContendedError, at most about two seconds. Raises GitError then."""
+    """Call `swap` until it does not raise ContendedError, at most about two seconds. Raises GitError then.
+
+    A lock that was left by one of our own processes, killed while it moved a reference, is removed first.
+    """
+    with _announced(common_dir, ref):
+        return _insist(common_dir, ref, swap)
+
+
+def _insist(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
     end = time.monotonic() + PATIENCE
     pause = 0.005
     while True:
@@ -35,6 +45,36 @@ def with_patience(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
                 ) from error
         time.sleep(random.uniform(0, pause))  # noqa: S311  # jitter, no secret
         pause = min(pause * 2, 0.2)
+
+
+@contextlib.contextmanager
+def _announced(common_dir: str, ref: str) -> Iterator[None]:
+    """Holds a file that names the reference being moved: whoever finds a name in it knows that its writer was killed."""
+    folder = os.path.join(common_dir, "thrum-sync")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    file = os.open(os.path.join(folder, "moving"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _tidy_after_the_dead(common_dir, file)
+        os.pwrite(file, ref.encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _tidy_after_the_dead(common_dir: str, file: int) -> None:
+    """Removes the lock of the reference named in `file`, if it was made while its writer was at work."""
+    ref = os.pread(file, 1024, 0).decode("utf-8", "replace")
+    if not _OURS.fullmatch(ref):
+        return
+    lock = os.path.join(common_dir, ref + ".lock")
+    with contextlib.suppress(OSError):
+        if -0.1 < os.lstat(lock).st_mtime - os.fstat(file).st_mtime < PATIENCE + 1:
+            os.unlink(lock)
+    os.ftruncate(file, 0)
 
 
 def remove_stale(lock: str) -> bool:

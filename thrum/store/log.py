@@ -101,7 +101,8 @@ class Log:
 
     def _is_current(self, tail: _Tail) -> bool:
         unchanged = _inode_and_size(self._path(tail.segment)) == (tail.inode, tail.size)
-        return unchanged and not os.path.exists(self._path(tail.segment + 1))
+        beyond = range(tail.segment + 1, tail.segment + 1 + layout.REACH)
+        return unchanged and not any(os.path.exists(self._path(number)) for number in beyond)
 
     def _last_segment(self) -> int:
         numbers = [0]

@@ -105,19 +105,13 @@ def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterat
     seen = connection.execute("SELECT mtime FROM folder WHERE path = ?", (folder,)).fetchone()
     names = _children(f"{root}/{folder}", 3)
     if seen == (mtime,):
-        names = _ends_of_runs(names)
+        names = layout.ends_of_runs(names)
     for name in names:
         source = layout.parse_path(f"{folder}/{name}")
         if source is not None:
             yield from _in_file(connection, root, source)
     if seen != (mtime,):
         yield folder, mtime
-
-
-def _ends_of_runs(names: list[str]) -> list[str]:
-    """The segments that no next one follows: the last, and what stands before a gap that somebody tore."""
-    there = {int(name[:2], 16) for name in names}
-    return [name for name in names if int(name[:2], 16) + 1 not in there]
 
 
 def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:

@@ -43,10 +43,11 @@ def limit(source: LogPath) -> int:
 
 
 def is_out_of_reach(root: str, source: LogPath) -> bool:
-    """Whether the segment before it is missing on disk. It waits for that one: nobody shall use up numbers ahead of a writer."""
-    if source.is_legacy or source.segment == 0:
+    """Whether it is not on disk, and so many segments before it are missing that it waits for them (`layout.REACH`)."""
+    if source.is_legacy or source.segment < layout.REACH:
         return False
-    return not os.path.exists(f"{root}/{layout.segment_path(source.owner, source.origin, source.segment - 1)}")
+    near = range(source.segment, source.segment - layout.REACH - 1, -1)
+    return not any(os.path.exists(f"{root}/{layout.segment_path(source.owner, source.origin, n)}") for n in near)
 
 
 def refill(root: str, objects: Objects, tree: str) -> int:
@@ -103,7 +104,7 @@ def differing(root: str, objects: Objects, tree: str, *, thorough: bool) -> Iter
     """Every log file of which the disk and `tree` hold different amounts, with the tree's readable entry for it.
 
     Unless `thorough`, only those are looked at that may differ if nothing went wrong: what one side lacks altogether, and
-    the last file of each folder; the others are sealed.
+    what no next segment follows; the others are sealed.
     """
     look = _Look(root, objects, thorough)
     top = objects.entries(tree)
@@ -133,9 +134,11 @@ class _Look:
 
     def at_folder(self, folder: str, known: dict[str, Entry]) -> Iterator[tuple[LogPath, Entry | None]]:
         here = set(_children(f"{self.root}/{folder}"))
-        last = max((name for name in here & known.keys() if layout.is_part(3, name)), default="")
-        for name in sorted(here | known.keys()):
-            if layout.is_part(3, name) and (self.thorough or name == last or name not in here or name not in known):
+        names = [name for name in sorted(here | known.keys()) if layout.is_part(3, name)]
+        both = [name for name in names if name in here and name in known]
+        sealed = set[str]() if self.thorough else set(both).difference(layout.ends_of_runs(both))
+        for name in names:
+            if name not in sealed:
                 yield from self.at_file(f"{folder}/{name}", known.get(name))
 
     def at_file(self, path: str, entry: Entry | None) -> Iterator[tuple[LogPath, Entry | None]]:

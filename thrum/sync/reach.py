@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from thrum.core import layout
@@ -9,8 +10,6 @@ from thrum.errors import GitError
 from thrum.git.objects import BLOB, Entry, Objects
 
 Json = dict[str, Any]
-LIMIT = 1 << 24
-"""Segments a log can have."""
 
 
 def note(known: Json, objects: Objects, head: str, origin: str) -> None:
@@ -52,14 +51,21 @@ def forget(known: Json) -> None:
 
 
 def _end(objects: Objects, entry: Entry | None) -> list[int] | None:
-    """The last segment before the first gap in the log, and its size."""
-    folders, last, number = _below(objects, entry), "", 0
-    while (segments := _below(objects, folders.get(f"{number // layout.SEGMENTS_PER_FOLDER:04x}"))) and number < LIMIT:
-        for name in (f"{place:02x}.jsonl" for place in range(layout.SEGMENTS_PER_FOLDER)):
-            if name not in segments or segments[name].mode != BLOB:
-                return [number - 1, objects.blob_size(last)] if number else None
-            last, number = segments[name].oid, number + 1
-    return [number - 1, objects.blob_size(last)] if number else None
+    """The last segment before a gap that nobody goes on beyond, and its size."""
+    last: tuple[int, str] | None = None
+    for number, oid in _segments(objects, entry):
+        if number - (last[0] if last else 0) > layout.REACH:
+            break
+        last = number, oid
+    return [last[0], objects.blob_size(last[1])] if last else None
+
+
+def _segments(objects: Objects, entry: Entry | None) -> Iterator[tuple[int, str]]:
+    """The plain segments of a log in order, with their blobs."""
+    for folder, there in sorted(_below(objects, entry).items()):
+        for name, segment in sorted(_below(objects, there).items() if layout.is_part(2, folder) else ()):
+            if layout.is_part(3, name) and segment.mode == BLOB:
+                yield int(folder, 16) * layout.SEGMENTS_PER_FOLDER + int(name[:2], 16), segment.oid
 
 
 def _below(objects: Objects, entry: Entry | None) -> dict[str, Entry]:

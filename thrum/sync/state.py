@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from thrum.core import layout
@@ -47,11 +48,22 @@ def pending(root: str, state: Json, origin: str) -> int:
     for owner in _children(f"{root}/messages"):
         log = f"messages/{owner}/{origin}"
         segment, size = (state.get("reached") or {}).get(log, (0, 0))
-        while os.path.exists(path := f"{root}/{layout.segment_path(owner, origin, segment)}"):
+        for path in _from_segment(root, owner, origin, segment):
             if os.path.getsize(path) > size:
                 total += disk.read(path, size).count(b"\n")
-            segment, size = segment + 1, 0
+            size = 0
     return total
+
+
+def _from_segment(root: str, owner: str, origin: str, segment: int) -> Iterator[str]:
+    """The files of a log from a segment on, up to a gap nobody goes on beyond."""
+    end = segment + layout.REACH
+    while segment <= end:
+        path = f"{root}/{layout.segment_path(owner, origin, segment)}"
+        if os.path.exists(path):
+            yield path
+            end = segment + layout.REACH
+        segment += 1
 
 
 def describe(state: Json, root: str, origin: str, *, enabled: bool, running: bool) -> Json:
