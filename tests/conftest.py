@@ -1,6 +1,7 @@
 """Every test runs in a house of its own: no configuration, no environment, no repository of the developer's is seen."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,10 @@ settings.register_profile("default", deadline=None, max_examples=50, suppress_he
 settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True, suppress_health_check=_QUIET)
 settings.register_profile("thorough", deadline=None, max_examples=5000, suppress_health_check=_QUIET)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # children inherit it, and a suite in the background ignores it
 
 _FORGOTTEN = ("THRUM_", "GIT_", "XDG_", "SSH_", "LC_")
 _PRECISE = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LANG", "LANGUAGE", "EDITOR", "VISUAL", "PAGER")

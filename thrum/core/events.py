@@ -6,8 +6,9 @@ another version of thrum: they are kept, they travel, and they have no effect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from thrum.core import ids
 from thrum.core.codec import EXACT, BadLine, Event, decode
@@ -81,10 +82,11 @@ _OPTIONAL: Fields = {
 _NAMES = ("agent_id", "message_id", "thread_id", "session_id", "created_by")
 _LONGEST_NAME = 200
 _PAIR_LISTS = frozenset(("scopes", "refs", "add_scopes", "remove_scopes", "add_refs", "remove_refs"))
-_WORD_LISTS = frozenset(("to", "message_ids"))
 _CONTEXT_TEXTS = ("session_id", "branch", "git_updated_at", "current_task", "intent")
 _CONTEXT_LISTS = ("unmerged_commits", "uncommitted_files", "changed_files")
 _NONE = type(None)
+_TEXT_OR_NONE = (str, _NONE)
+_Look = Callable[[str, Any], None]
 
 
 def parse(line: bytes) -> Event:
@@ -99,58 +101,71 @@ def check(event: Event) -> None:
     kind = event.get("type")
     if type(kind) is not str or type(event.get("timestamp")) is not str:
         raise BadLine("no type or no timestamp")
-    if not event.get("event_id"):
+    event_id = event.get("event_id")
+    if not event_id:
         event["event_id"] = _backfill(event, kind)
-    elif type(event["event_id"]) is not str:
+    elif type(event_id) is not str:
         raise BadLine("event_id is no text")
     if kind in _REQUIRED:
-        _check_fields(event, *_shape(kind, tuple(event)))
+        _check_fields(event, _shape(kind, tuple(event), tuple(map(type, event.values()))))
 
 
-def _check_fields(event: Event, missing: str, known: tuple[tuple[str, type, bool], ...]) -> None:
-    if missing:
-        raise BadLine(f"{missing} is missing")
-    for field, wanted, is_required in known:
-        value = event[field]
-        found = type(value)
-        if found is not wanted and (is_required or value is not None):
-            raise BadLine(f"{field} is of the wrong type")
-        if found is str:
-            if is_required and not value and field in _NAMES:
-                raise BadLine(f"{field} is empty")
-        elif value is not None and wanted is not bool:
-            _check_inside(field, value)
+def _check_fields(event: Event, shape: _Shape) -> None:
+    if shape.fault:
+        raise BadLine(shape.fault)
+    for field in shape.names:
+        if not event[field]:
+            raise BadLine(f"{field} is empty")
+    for field, check_inside in shape.nested:
+        check_inside(field, event[field])
+
+
+class _Shape(NamedTuple):
+    """What is wrong with events of one shape, whatever they say; and which of their fields need a look inside."""
+
+    fault: str
+    names: tuple[str, ...] = ()
+    nested: tuple[tuple[str, _Look], ...] = ()
 
 
 @lru_cache(maxsize=1024)
-def _shape(kind: str, fields: tuple[str, ...]) -> tuple[str, tuple[tuple[str, type, bool], ...]]:
-    """Of an event of a type with these fields: a required one it lacks, and those we know: (field, type, required).
-
-    The events of a log have few shapes.
-    """
+def _shape(kind: str, fields: tuple[str, ...], found: tuple[type, ...]) -> _Shape:
+    """The shape of an event with these fields of these types. The events of a log have few shapes."""
     required = _REQUIRED[kind]
-    types = {**_OPTIONAL, **required}
-    missing = next((field for field in required if field not in fields), "")
-    return missing, tuple((field, types[field], field in required) for field in fields if field in types)
+    for field in required:
+        if field not in fields:
+            return _Shape(f"{field} is missing")
+    wanted = {**_OPTIONAL, **required}
+    known = [(field, is_type) for field, is_type in zip(fields, found, strict=True) if field in wanted]
+    for field, is_type in known:
+        if is_type is not wanted[field] and (field in required or is_type is not _NONE):
+            return _Shape(f"{field} is of the wrong type")
+    names = tuple(field for field in required if field in _NAMES)
+    looks = ((field, _look_inside(field, is_type)) for field, is_type in known)
+    return _Shape("", names, tuple((field, look) for field, look in looks if look is not None))
 
 
-def _check_inside(field: str, value: Any) -> None:
-    if field == "body":
-        _check_body(value)
-    elif field == "work_contexts":
-        _check_contexts(value)
-    elif isinstance(value, list):
-        _check_list(field, value)
-    elif isinstance(value, int) and not 0 <= value <= EXACT:
+def _look_inside(field: str, is_type: type) -> _Look | None:
+    """What checks the inside of a field of this type, if anything does."""
+    if field in _PAIR_LISTS and is_type is list:
+        return _check_pairs
+    if is_type is int:
+        return _check_number
+    return _LOOKS.get(field) if is_type in (dict, list) else None
+
+
+def _check_number(field: str, value: int) -> None:
+    if not 0 <= value <= EXACT:
         raise BadLine(f"{field} is out of range")
 
 
-def _check_list(field: str, items: list[Any]) -> None:
-    if field in _PAIR_LISTS:
-        _check_pairs(field, items)
-    elif field == "to" and not all(type(word) is str and _is_address(word) for word in items):
-        raise BadLine("to is no list of agents")
-    elif field in _WORD_LISTS and not all(type(word) is str for word in items):
+def _check_addresses(field: str, items: list[Any]) -> None:
+    if not all(type(word) is str and _is_address(word) for word in items):
+        raise BadLine(f"{field} is no list of agents")
+
+
+def _check_words(field: str, items: list[Any]) -> None:
+    if not all(type(word) is str for word in items):
         raise BadLine(f"{field} is no list of texts")
 
 
@@ -165,15 +180,15 @@ def _check_pairs(field: str, pairs: list[Any]) -> None:
             raise BadLine(f"{field} is no list of type and value")
 
 
-def _check_body(body: dict[str, Any]) -> None:
+def _check_body(field: str, body: dict[str, Any]) -> None:
     if type(body.get("content")) is not str:
-        raise BadLine("body.content is no text")
-    for field in ("format", "structured"):
-        if not isinstance(body.get(field), (str, _NONE)):
-            raise BadLine(f"body.{field} is no text")
+        raise BadLine(f"{field}.content is no text")
+    for part in ("format", "structured"):
+        if type(body.get(part)) not in _TEXT_OR_NONE:
+            raise BadLine(f"{field}.{part} is no text")
 
 
-def _check_contexts(contexts: list[Any]) -> None:
+def _check_contexts(_: str, contexts: list[Any]) -> None:
     for context in contexts:
         if type(context) is not dict:
             raise BadLine("work_contexts is no list of objects")
@@ -195,6 +210,14 @@ def _check_commits(commits: list[Any] | tuple[()]) -> None:
             raise BadLine("unmerged_commits is no list of commits")
         if not isinstance(commit.get("files"), (list, _NONE)):
             raise BadLine("unmerged_commits.files is no list")
+
+
+_LOOKS: dict[str, _Look] = {
+    "body": _check_body,
+    "work_contexts": _check_contexts,
+    "to": _check_addresses,
+    "message_ids": _check_words,
+}
 
 
 def _backfill(event: Event, kind: str) -> str:

@@ -1,6 +1,6 @@
 """Messages, threads and read marks, folded into rows. The rows are a function of the set of events, not of their order.
 
-A message's create wins by (time, event id, line) if two claim one id; its text is its owner's highest-ranked revision; its
+A message's create wins by (time, line) if two claim one id; its text is its owner's highest-ranked revision; its
 owner's deletion is final. So a statement may arrive before what it is about: it waits in its table, and `settle` makes the
 message's row right whenever one of them moves.
 """
@@ -15,8 +15,8 @@ from thrum.core import clock, routing
 from thrum.core.codec import decode
 from thrum.store.stated import Stated
 
-_COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, event_id, priority, line, path, ends"
-_INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends"
+_INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FILE = "INSERT OR IGNORE INTO audience VALUES (?, ?, ?, ?)"
 _MANY = 500
 _EVERYONE = (routing.EVERYONE,)
@@ -162,9 +162,9 @@ class MessageFold:
     def _contest(self, stated: Stated) -> None:
         """A message of this id is there already: the same line again, or another one that claims the id."""
         message_id = stated.event["message_id"]
-        query = "SELECT at, event_id, line, agent_id FROM message WHERE message_id = ?"
+        query = "SELECT at, line, agent_id FROM message WHERE message_id = ?"
         *there, author = self.sql.execute(query, (message_id,)).fetchone()
-        if there[2] == stated.line:
+        if there[1] == stated.line:
             self._move(stated)
             return
         self._join_claimants(message_id, author, stated.event["agent_id"])
@@ -282,9 +282,9 @@ def _thread_from(message_id: str) -> str:
     return "thr_" + message_id.removeprefix("msg_")
 
 
-def _claim(stated: Stated) -> tuple[int, str, bytes]:
+def _claim(stated: Stated) -> tuple[int, bytes]:
     """What decides between two creates of one message id: the smaller wins."""
-    return stated.at, stated.event["event_id"], stated.line
+    return stated.at, stated.line
 
 
 class _Rows(NamedTuple):
@@ -313,7 +313,6 @@ def _prepare(stated: Stated) -> _Rows:
         event.get("thread_id") or None,
         addressed == _EVERYONE,
         at,
-        event["event_id"],
         event.get("priority") or "normal",
         stated.line,
         stated.source.path,

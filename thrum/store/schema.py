@@ -22,7 +22,7 @@ CREATE TABLE bad_line (path TEXT NOT NULL, offset INTEGER NOT NULL, length INTEG
 
 CREATE TABLE message (
   seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, agent_id TEXT NOT NULL,
-  thread_id TEXT, everyone INTEGER NOT NULL, at INTEGER NOT NULL, event_id TEXT NOT NULL, priority TEXT NOT NULL,
+  thread_id TEXT, everyone INTEGER NOT NULL, at INTEGER NOT NULL, priority TEXT NOT NULL,
   line BLOB NOT NULL, content TEXT, structured TEXT, updated_at TEXT, changed INTEGER, edits INTEGER NOT NULL DEFAULT 0,
   deleted_at TEXT, delete_reason TEXT, path TEXT NOT NULL, ends INTEGER NOT NULL);
 CREATE INDEX message_thread ON message (thread_id, at) WHERE thread_id IS NOT NULL;
