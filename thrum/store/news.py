@@ -27,6 +27,14 @@ class Unread(NamedTuple):
     proof: bytes
 
 
+class Folder(NamedTuple):
+    """A folder that was looked through because its time changed, and those of its segments that may still grow."""
+
+    path: str
+    mtime: int
+    ends: str
+
+
 Bookmark = tuple[str, int, int, int, bytes]
 """A row of the table `segment`."""
 
@@ -35,8 +43,8 @@ class Rewritten(Exception):
     """What was read of a file does not stand there any more: the read model may hold what the logs do not."""
 
 
-def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | tuple[str, int]]:
-    """Every file that changed; and, as `(folder, mtime)`, every folder that was looked through because it changed.
+def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | Folder]:
+    """Every file that changed, and every folder that was looked through because it changed.
 
     A folder's time tells of new and of replaced files; within an unchanged folder only a file that no next one
     follows can have grown.
@@ -97,21 +105,19 @@ def _children(path: str, depth: int | None = None) -> list[str]:
     return sorted(name for name in names if depth is None or layout.is_part(depth, name))
 
 
-def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterator[Unread | tuple[str, int]]:
+def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterator[Unread | Folder]:
     try:
         mtime = os.stat(f"{root}/{folder}", follow_symlinks=False).st_mtime_ns
     except FileNotFoundError:
         return
-    seen = connection.execute("SELECT mtime FROM folder WHERE path = ?", (folder,)).fetchone()
-    names = _children(f"{root}/{folder}", 3)
-    if seen == (mtime,):
-        names = layout.ends_of_runs(names)
+    seen, ends = connection.execute("SELECT mtime, ends FROM folder WHERE path = ?", (folder,)).fetchone() or (0, "")
+    names = ends.split() if seen == mtime else _children(f"{root}/{folder}", 3)
     for name in names:
         source = layout.parse_path(f"{folder}/{name}")
         if source is not None:
             yield from _in_file(connection, root, source)
-    if seen != (mtime,):
-        yield folder, mtime
+    if seen != mtime:
+        yield Folder(folder, mtime, " ".join(layout.ends_of_runs(names)))
 
 
 def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:

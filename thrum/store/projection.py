@@ -126,18 +126,16 @@ class Projection:
         messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
         return News(messages, max(found.events, 1), found.eager)
 
-    def _is_worth_it(self, found: news.Unread | tuple[str, int]) -> bool:
+    def _is_worth_it(self, found: news.Unread | news.Folder) -> bool:
         """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
         if isinstance(found, news.Unread):
             return found.size == found.start or bool(news.read(self.root, found)[0])
-        return time.time_ns() - found[1] > _SETTLED
+        return time.time_ns() - found.mtime > _SETTLED
 
     def _fill(self, connection: sqlite3.Connection) -> None:
         self._apply(connection, news.find(connection, self.root))
 
-    def _apply(
-        self, connection: sqlite3.Connection, found: Iterable[news.Unread | tuple[str, int]]
-    ) -> tuple[int, bool]:
+    def _apply(self, connection: sqlite3.Connection, found: Iterable[news.Unread | news.Folder]) -> tuple[int, bool]:
         """Applies what was found; how many events that were, and whether this clone said something eager."""
         fold, count, eager, everything = Fold(connection), 0, False, list(found)
         for chapter in reading.read_all(self.root, [item for item in everything if isinstance(item, news.Unread)]):
@@ -157,10 +155,10 @@ class Projection:
         connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
         connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
 
-    def _note_folders(self, connection: sqlite3.Connection, folders: list[tuple[str, int]]) -> None:
+    def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()
-        rows = [(path, mtime if now - mtime > _SETTLED else 0) for path, mtime in folders]
-        connection.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?)", rows)
+        rows = [(folder.path, folder.mtime if now - folder.mtime > _SETTLED else 0, folder.ends) for folder in folders]
+        connection.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?, ?)", rows)
 
 
 def _newest(connection: sqlite3.Connection) -> tuple[int, int]:
