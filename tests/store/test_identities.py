@@ -158,6 +158,28 @@ def test_who_speaks_is_decided_by_flags_then_environment_then_the_files(folder, 
         assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("flags", "environ", "said"),
+    [
+        ({"role": "implementer"}, {"THRUM_NAME": "ann"}, "THRUM_NAME=ann and --role implementer on one side"),
+        ({}, {"THRUM_NAME": "ann", "THRUM_MODULE": "web"}, "THRUM_NAME=ann and THRUM_MODULE=web on one side"),
+        ({"name": "ann", "module": "web"}, {}, "--name ann and --module web on one side"),
+    ],
+)
+def test_a_contradiction_names_both_sides(folder, flags, environ, said):
+    settle(folder, ANN, BOB)
+    with pytest.raises(Contradiction) as caught:
+        choose(folder, environ, **flags)
+    assert said in str(caught.value)
+    assert str(caught.value).endswith("on the other: ann (role reviewer, module api)")
+
+
+def test_the_environment_may_choose_the_name_for_people(folder):
+    settle(folder, BOB)
+    assert choose(folder, {"THRUM_DISPLAY": "Bobby"}).display == "Bobby"
+    assert choose(folder, {"THRUM_DISPLAY": ""}).display == "Bob B"
+
+
 def test_of_several_and_no_choice_all_are_named(folder):
     settle(folder, ANN, BOB)
     with pytest.raises(NoIdentity, match=r"ann.*bob"):

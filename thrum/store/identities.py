@@ -34,11 +34,13 @@ def choose(folder: str | None, flags: Wanted, environ: Mapping[str, str]) -> Ide
     if folder is None:
         raise NoIdentity("a bare repository has no worktree, and so no agents", "run this inside a worktree")
     there = present(folder)
-    wanted = _merge(flags, _from_environment(environ))
+    environment = _from_environment(environ)
+    wanted = _merge(flags, environment)
     matching = [identity for identity in there if _fits(identity, wanted)]
-    if len(matching) == 1:
-        return matching[0]._replace(source=wanted.source or "identity_file")
-    raise _refusal(there, matching, wanted)
+    if len(matching) != 1:
+        raise _refusal(there, matching, wanted, _said(flags, wanted))
+    display = settled_text(environ.get("THRUM_DISPLAY", "")) or matching[0].display
+    return matching[0]._replace(source=wanted.source or "identity_file", display=display)
 
 
 def present(folder: str) -> list[Identity]:
@@ -121,8 +123,16 @@ def _fits(identity: Identity, wanted: Wanted) -> bool:
     return all(not asked or asked == had for asked, had in pairs)
 
 
-def _refusal(there: list[Identity], matching: list[Identity], wanted: Wanted) -> NoIdentity | Contradiction:
-    listed = ", ".join(f"{i.agent_id} ({i.role}, {i.module})" for i in there)
+def _said(flags: Wanted, wanted: Wanted) -> str:
+    """What was asked for, each word as it was given: `--name bob and THRUM_ROLE=planner`."""
+    asked = [(word, getattr(wanted, word), getattr(flags, word)) for word in ("name", "role", "module")]
+    said = [
+        f"--{word} {value}" if flagged else f"THRUM_{word.upper()}={value}" for word, value, flagged in asked if value
+    ]
+    return " and ".join(said)
+
+
+def _refusal(there: list[Identity], matching: list[Identity], wanted: Wanted, said: str) -> NoIdentity | Contradiction:
     if not there:
         missing = f": {wanted.name} is not one" if wanted.name else ""
         return NoIdentity(
@@ -131,15 +141,19 @@ def _refusal(there: list[Identity], matching: list[Identity], wanted: Wanted) ->
         )
     if len(matching) > 1:
         return NoIdentity(
-            f"several agents work in this worktree: {listed}",
+            f"several agents work in this worktree: {_listed(matching)}",
             f"choose one: --name {matching[0].agent_id}, or set THRUM_NAME",
         )
     named = [identity for identity in there if identity.agent_id == wanted.name]
-    asked = " ".join(f"{key} {value}" for key, value in wanted._asdict().items() if value and key != "source")
     if named or not wanted.name:
         return Contradiction(
-            f"the {wanted.source} say {asked}, this worktree's identity says {listed}", "drop one of the two"
+            f"{said} on one side, this worktree's identity on the other: {_listed(named or there)}",
+            "drop what does not fit",
         )
     return NoIdentity(
-        f"no agent {wanted.name} is set up in this worktree; there is {listed}", "check --name and THRUM_NAME"
+        f"no agent {wanted.name} is set up in this worktree; there is {_listed(there)}", "check --name and THRUM_NAME"
     )
+
+
+def _listed(identities: list[Identity]) -> str:
+    return ", ".join(f"{i.agent_id} (role {i.role}, module {i.module})" for i in identities)
