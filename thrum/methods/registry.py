@@ -1,12 +1,21 @@
 """Every method, declared once: `@method("message.send")` on a typed function with a docstring.
 
-The sockets, MCP, the command line's help and the reference all come from this table.
+The sockets, MCP, the command line's help and the reference all come from this table. How to declare:
+
+- The docstring is the method's reference. Its first line is a summary in the imperative (`Method.summary`); the paragraphs
+  after it (`Method.details`, Markdown) say what is given back, as `{field, field?}` with `?` for what may be absent, and
+  what is refused.
+- A parameter's type is `Annotated[type, "what it means"]`, and the text is its description (`Parameter.about`). Descriptions
+  that several methods share are in `methods/parameters.py`.
+- A type is str, int, float, bool, `dict[str, Any]` (any object), a NamedTuple (an object with those fields, e.g. `Pair`), a
+  list of these, or several of them with `|`. `None` beside a type means nothing but "may be left out": in JSON, null is absent.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,7 +33,7 @@ class Pair(NamedTuple):
     """A scope or a ref: `{"type": ..., "value": ...}`."""
 
     type: str
-    value: str
+    value: str = ""
 
     def as_json(self) -> Json:
         """The pair as it stands in events and results."""
@@ -32,11 +41,13 @@ class Pair(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """One parameter: its name, its kind, whether it must be given."""
+    """One parameter: its name, its type, whether it must be given, what it means, and what it is when left out."""
 
     name: str
     kind: Any
     required: bool
+    about: str = ""
+    default: Any = None
 
 
 class Method(NamedTuple):
@@ -54,14 +65,19 @@ class Method(NamedTuple):
     @property
     def summary(self) -> str:
         """What it does, in one line."""
-        return inspect.getdoc(self.function).split("\n", 1)[0]  # type: ignore[union-attr]
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def details(self) -> str:
+        """What it gives and refuses: the docstring after its first line."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[2].strip()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """What it takes, in order."""
-        kinds = typing.get_type_hints(self.function)
+        kinds = typing.get_type_hints(self.function, include_extras=True)
         declared = list(inspect.signature(self.function).parameters.values())[1:]
-        return tuple(Parameter(p.name, kinds[p.name], p.default is p.empty) for p in declared)
+        return tuple(_parameter(p, kinds[p.name]) for p in declared)
 
 
 def method(name: str, *, waits: bool = False, reads_git: bool = False) -> Callable[[Function], Function]:
@@ -99,18 +115,26 @@ def bind(wanted: Method, params: Json) -> Json:
     return arguments
 
 
+def _parameter(declared: inspect.Parameter, kind: Any) -> Parameter:
+    about = ""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind, about = typing.get_args(kind)[:2]
+    required = declared.default is declared.empty
+    return Parameter(declared.name, kind, required, about, None if required else declared.default)
+
+
 def _convert(name: str, kind: Any, value: Any) -> Any:
-    kinds = [k for k in (typing.get_args(kind) if _is_optional(kind) else (kind,)) if k is not type(None)]
-    wanted = kinds[0]
-    if wanted is Pair:
-        return _pair(name, value)
-    if typing.get_origin(wanted) is list:
+    kinds = [k for k in (typing.get_args(kind) if _is_union(kind) else (kind,)) if k is not type(None)]
+    wanted = next((k for k in kinds if isinstance(value, _plain(k))), kinds[0])
+    plain: Any = _plain(wanted)
+    if plain is list:
         if not isinstance(value, list):
             raise BadParams(f"{name} must be a list")
         return [_convert(name, typing.get_args(wanted)[0], item) for item in value]
+    if hasattr(wanted, "_fields"):
+        return _record(name, wanted, value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    plain = typing.get_origin(wanted) or wanted
     if not isinstance(value, plain) or (plain in (int, float) and isinstance(value, bool)):
         raise BadParams(f"{name} must be {_WORDS.get(plain, plain.__name__)}")
     return settled_text(value) if plain is str else value
@@ -119,15 +143,27 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object", float: "a number"}
 
 
-def _is_optional(kind: Any) -> bool:
-    return type(None) in typing.get_args(kind)
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
-def _pair(name: str, value: Any) -> Pair:
+def _plain(kind: Any) -> Any:
+    """The type of the JSON value that `kind` is made from."""
+    return dict if hasattr(kind, "_fields") else typing.get_origin(kind) or kind
+
+
+def _record(name: str, wanted: Any, value: Any) -> Any:
+    """An object with the fields of the NamedTuple `wanted`; keys in any case."""
     if not isinstance(value, dict):
-        raise BadParams(f"{name} must hold objects with type and value")
-    lowered = {str(key).lower(): item for key, item in value.items()}
-    kind, content = lowered.get("type", ""), lowered.get("value", "")
-    if not isinstance(kind, str) or not isinstance(content, str) or not kind:
-        raise BadParams(f"{name} must hold objects with type and value")
-    return Pair(settled_text(kind), settled_text(content))
+        raise BadParams(f"{name} must hold objects with {' and '.join(wanted._fields)}")
+    lowered = {str(key).lower(): item for key, item in value.items() if item is not None}
+    found = {}
+    for field, kind in typing.get_type_hints(wanted).items():
+        if field in lowered:
+            found[field] = _convert(f"{name}.{field}", kind, lowered[field])
+        elif field not in wanted._field_defaults:
+            raise BadParams(f"{name} needs a {field}")
+    made = wanted(**found)
+    if isinstance(made, Pair) and not made.type:
+        raise BadParams(f"{name}.type cannot be empty")
+    return made
