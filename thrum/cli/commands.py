@@ -26,6 +26,7 @@ _SESSION: Table = {
 COMMANDS: Table = {
     "init": Command("setup:init", "Set thrum up in this repository."),
     "setup": Command("setup:setup", "Make a worktree for another agent, or set an existing one up."),
+    "migrate": Command("migrate:migrate", "Bring what older versions of thrum left behind into today's logs."),
     "quickstart": Command("agent:quickstart", "quickstart"),
     "send": Command("message:send", "message.send"),
     "reply": Command("message:reply", "message.reply"),

@@ -21,7 +21,7 @@ from thrum.git.place import Place
 
 Json = dict[str, Any]
 NoHooks = Annotated[bool, typer.Option("--no-hooks", help="Install no git hooks.")]
-_QUICKSTART = "git thrum quickstart --role ROLE --module MODULE"
+QUICKSTART = "git thrum quickstart --role ROLE --module MODULE"
 
 
 def init(
@@ -59,19 +59,25 @@ def _init(options: Options, force: bool, local_only: bool, no_hooks: bool) -> in
         )
     founding = Founding(place)
     with founding.whole_or_nothing():
-        founding.make_house()
-        founding.make_worktree_ready()
-        founding.make_origin()
-        if local_only:
-            founding.switch_sync_off()
-        name, url = _remote(founding)
-        founding.make_branch(name)
-        if not no_hooks:
-            founding.install_hooks()
+        name, url = lay(founding, local_only, no_hooks)
     top = place.main_worktree or place.common_dir
     head = f"{'set thrum up' if is_new else 'looked after thrum'} in {safe(top)}"
     result = {"repository": top, "thrum_dir": place.thrum_dir, "remote": name, "url": url or None}
-    return tell(options, {**result, **_listed(founding)}, _text(head, founding, _syncs(name, url, place), _QUICKSTART))
+    return tell(options, {**result, **listed(founding)}, _text(head, founding, _syncs(name, url, place), QUICKSTART))
+
+
+def lay(founding: Founding, local_only: bool = False, no_hooks: bool = False) -> tuple[str | None, str]:
+    """Everything `init` makes; the remote it will sync with, by name and by address for people."""
+    founding.make_house()
+    founding.make_worktree_ready()
+    founding.make_origin()
+    if local_only:
+        founding.switch_sync_off()
+    name, url = _remote(founding)
+    founding.make_branch(name)
+    if not no_hooks:
+        founding.install_hooks()
+    return name, url
 
 
 def _setup(options: Options, path: str, branch: str, no_hooks: bool) -> int:
@@ -90,8 +96,8 @@ def _setup(options: Options, path: str, branch: str, no_hooks: bool) -> int:
         founding.make_worktree_ready()
         if not no_hooks:
             founding.install_hooks()
-    result = {"worktree": target, "branch": _branch_of(place), "created": made, **_listed(founding)}
-    next_step = f"cd {_quoted(target)} && {_QUICKSTART}"
+    result = {"worktree": target, "branch": _branch_of(place), "created": made, **listed(founding)}
+    next_step = f"cd {_quoted(target)} && {QUICKSTART}"
     return tell(options, result, _text(f"the worktree {safe(target)} is ready", founding, "", next_step))
 
 
@@ -183,15 +189,20 @@ def _branch_of(place: Place) -> str:
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref:") else head[:10]
 
 
-def _listed(founding: Founding) -> Json:
+def listed(founding: Founding) -> Json:
+    """What was done, for programs."""
     return {"steps": [step._asdict() for step in founding.steps]}
 
 
 def _text(head: str, founding: Founding, more: str, next_step: str) -> str:
-    done = [step for step in founding.steps if step.verb != "kept"]
+    return "\n".join(filter(None, [head, stepwise(founding), more, f"next: {next_step}"])) + "\n"
+
+
+def stepwise(founding: Founding, *, everything: bool = False) -> str:
+    """What was done, for people: a line a step; what was only kept is left out unless `everything` is wanted."""
+    done = [step for step in founding.steps if everything or step.verb != "kept"]
     told = fields((step.verb, f"{safe(step.what)}{f': {safe(step.note)}' if step.note else ''}") for step in done)
-    steps = "\n".join(f"  {line}" for line in told.split("\n") if line)
-    return "\n".join(filter(None, [head, steps, more, f"next: {next_step}"])) + "\n"
+    return "\n".join(f"  {line}" for line in told.split("\n") if line)
 
 
 def _quoted(path: str) -> str:
