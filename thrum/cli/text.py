@@ -9,33 +9,17 @@ from wcwidth import wcswidth, wcwidth
 
 from thrum.cli.plan import Style
 from thrum.core import clock
+from thrum.core.printable import safe as safe
 
-_DANGEROUS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ESC among them, but neither newline nor tab
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # invisible
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"  # zero width, line ends, direction
-    "\ud800-\udfff"  # halves of pairs: bytes of a file name that are no UTF-8
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags and other carriers of hidden text
-)
 _COLORS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _PAINT = re.compile("\x1b\\[[0-9]*m")
 _TAB = 4
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
-def safe(text: str) -> str:
-    """`text` with everything that steers a terminal or hides from the eye shown as an escape: `\\x1b`, `\\u202e`."""
-    return _DANGEROUS.sub(_escape, text)
-
-
 def line(text: str) -> str:
     """`text` safe and on one line: for names, intents, titles and other things that have one."""
     return " ".join(safe(text).split())
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def width(text: str) -> int:

@@ -1,0 +1,33 @@
+"""A stranger's text made safe to show: what steers a terminal or hides from the eye is written out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_DANGEROUS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ESC among them, but neither newline nor tab
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # invisible
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"  # zero width, line ends, direction
+    "\ud800-\udfff"  # halves of pairs: bytes of a file name that are no UTF-8
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags and other carriers of hidden text
+)
+
+
+def safe(text: str) -> str:
+    """`text` with everything that steers a terminal or hides from the eye shown as an escape: `\\x1b`, `\\u202e`."""
+    return _DANGEROUS.sub(_escape, text)
+
+
+def all_safe(value: Any) -> Any:
+    """A JSON value with every text in it made safe, keys included."""
+    if isinstance(value, str):
+        return safe(value)
+    if isinstance(value, dict):
+        return {safe(key): all_safe(item) for key, item in value.items()}
+    return [all_safe(item) for item in value] if isinstance(value, list) else value
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
