@@ -12,7 +12,7 @@ from thrum import __version__
 
 TYPE_CHECKING = False  # type checkers know the name by itself, and `typing` costs start-up time
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from thrum.cli.plan import Plan
@@ -60,7 +60,7 @@ def hand_over(argv: Sequence[str], request: str = "") -> int | None:
 def write(stdout: str, stderr: str = "") -> bool:
     """Writes both, stdout first; False when stdout did not take it all, which is said unless the reader just left."""
     try:
-        _write_all(1, stdout)
+        write_all(1, stdout)
     except BrokenPipeError:
         return False
     except OSError as error:
@@ -170,7 +170,7 @@ def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> An
         try:
             piece = connection.recv(1 << 20)
         except TimeoutError:
-            if not _lives(path):
+            if not lives(path):
                 return None
             continue
         if not piece:
@@ -179,7 +179,7 @@ def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> An
     return _decode(b"".join(pieces).decode()).get("result")
 
 
-def _lives(path: str) -> bool:
+def lives(path: str) -> bool:
     """Whether the daemon's loop still turns; it answers this beside whatever it is busy with."""
     connection = connect(path)
     if connection is None:
@@ -233,7 +233,8 @@ def _decode(text: str) -> Any:
         raise ValueError("no JSON") from None
 
 
-def _write_all(descriptor: int, text: str) -> None:
+def write_all(descriptor: int, text: str) -> None:
+    """Writes the whole text to a file descriptor. Raises OSError."""
     view = memoryview(text.encode("utf-8", "backslashreplace"))
     while view:
         view = view[os.write(descriptor, view) :]
@@ -241,7 +242,7 @@ def _write_all(descriptor: int, text: str) -> None:
 
 def _complain(text: str) -> None:
     try:
-        _write_all(2, text)
+        write_all(2, text)
     except OSError:
         return
 
@@ -249,12 +250,22 @@ def _complain(text: str) -> None:
 class InProcess:
     """The whole program on one repository, in this process."""
 
-    def __init__(self, place: Place, settings: Settings, claim: Claim, began: float) -> None:
-        """`began`: when the command started (monotonic), so that a wait ends when it was to end."""
+    def __init__(
+        self,
+        place: Place,
+        settings: Settings,
+        claim: Claim,
+        began: float,
+        is_unwanted: Callable[[], bool] = lambda: bool(interrupts),
+    ) -> None:
+        """`began`: when the command started (monotonic), so that a wait ends when it was to end.
+
+        `is_unwanted` is asked between two looks of a wait; when it says so, the wait ends as by an interrupt.
+        """
         from thrum.engine import Engine
 
         self._engine = Engine(place, settings)
-        self._claim, self._began = claim, began
+        self._claim, self._began, self._is_unwanted = claim, began, is_unwanted
 
     def close(self) -> None:
         """Lets go of everything."""
@@ -290,7 +301,7 @@ class InProcess:
         end = self._began + float(params.get("timeout", 30.0))
         cycles = _Cycles(self._engine)
         while True:
-            if interrupts:
+            if self._is_unwanted():
                 raise KeyboardInterrupt
             found = self._engine.poll(method, params, self._claim)
             left = end - time.monotonic()
