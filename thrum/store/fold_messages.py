@@ -7,12 +7,13 @@ message's row right whenever one of them moves.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from thrum.core import clock, routing
-from thrum.core.codec import decode
+from thrum.core.codec import Event, decode
 from thrum.store.stated import Stated
 
 _COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends"
@@ -58,7 +59,7 @@ class MessageFold:
                 for e in (s.event,)
             ],
         )
-        self.settle({stated.event["message_id"] for stated in batch})
+        self._note_changes({stated.event["message_id"] for stated in batch})
 
     def delete(self, batch: Sequence[Stated]) -> None:
         """`message.delete`: the message leaves every inbox."""
@@ -67,7 +68,7 @@ class MessageFold:
             "deleted_at = excluded.deleted_at, reason = excluded.reason WHERE excluded.rank < rank",
             [(e["message_id"], s.owner, s.rank, e["timestamp"], e.get("reason")) for s in batch for e in (s.event,)],
         )
-        self.settle({stated.event["message_id"] for stated in batch})
+        self._note_changes({stated.event["message_id"] for stated in batch})
 
     def mark(self, batch: Sequence[Stated]) -> None:
         """`message.read`: the agent has read these."""
@@ -78,11 +79,11 @@ class MessageFold:
     def thread(self, batch: Sequence[Stated]) -> None:
         """`thread.create`: the earliest wins; its creator takes part."""
         self.sql.executemany(
-            "INSERT INTO thread VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET title = excluded.title, "
+            "INSERT INTO thread VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET title = excluded.title, "
             "created_by = excluded.created_by, created_at = excluded.created_at, at = excluded.at, "
-            "claim = excluded.claim WHERE (excluded.at, excluded.claim) < (at, claim)",
+            "claim = excluded.claim, scopes = excluded.scopes WHERE (excluded.at, excluded.claim) < (at, claim)",
             [
-                (e["thread_id"], e["title"], e["created_by"], e["timestamp"], s.at, s.claim)
+                (e["thread_id"], e["title"], e["created_by"], e["timestamp"], s.at, s.claim, _scopes(e))
                 for s in batch
                 for e in (s.event,)
             ],
@@ -91,13 +92,15 @@ class MessageFold:
             self._join(stated.event["thread_id"], stated.event["created_by"])
             self._adopt_root("msg_" + stated.event["thread_id"].removeprefix("thr_"))
 
-    def settle(self, message_ids: Iterable[str]) -> None:
-        """Makes each message's row agree with its owner's revisions and deletion."""
+    def settle(self, message_ids: Iterable[str]) -> list[str]:
+        """Makes each message's row agree with its owner's revisions and deletion; the ids of those that did not."""
+        changed = []
         for message_id in message_ids:
             found = self.sql.execute("SELECT owner FROM message WHERE message_id = ?", (message_id,)).fetchone()
             if found is not None:
-                self._settle_text(message_id, found[0])
-                self._settle_deletion(message_id, found[0])
+                said_anew, deleted = self._settle_text(message_id, *found), self._settle_deletion(message_id, *found)
+                changed += [message_id] if said_anew or deleted else []
+        return changed
 
     def finish(self) -> None:
         """Brings every reader's floor (below it nothing is unread) in line with this batch."""
@@ -112,6 +115,20 @@ class MessageFold:
             self._raise_floor(agent_id)
         self._lowest.clear()
         self._marked.clear()
+
+    def _note_changes(self, message_ids: Iterable[str]) -> None:
+        """Settles messages, and notes which of them are not what they were when they arrived."""
+        for message_id in self.settle(sorted(message_ids)):
+            self._note_change(message_id)
+
+    def _note_change(self, message_id: str) -> None:
+        query = (
+            "INSERT INTO change (message_id, after, event_id) SELECT message_id, (SELECT MAX(seq) FROM message), "
+            "COALESCE((SELECT rank FROM revision r WHERE r.message_id = m.message_id AND r.owner = m.owner "
+            "ORDER BY rank DESC LIMIT 1), '') FROM message m WHERE message_id = ? RETURNING seq, event_id"
+        )
+        seq, rank = self.sql.execute(query, (message_id,)).fetchone()
+        self.sql.execute("UPDATE change SET event_id = ? WHERE seq = ?", ((rank.split(" ") + [""] * 3)[2], seq))
 
     def _among(self, table: str, column: str, wanted: list[str]) -> set[str]:
         """Those of `wanted` that stand in a column of a table, which is mostly empty."""
@@ -191,6 +208,7 @@ class MessageFold:
         if stated.event.get("thread_id"):
             self._file_in_thread(message_id)
         self.settle([message_id])
+        self._note_change(message_id)
 
     def _unfile(self, message_id: str) -> None:
         """Takes a message out of every inbox."""
@@ -232,27 +250,26 @@ class MessageFold:
             if at < lowest.get(address, clock.LATEST):
                 lowest[address] = at
 
-    def _settle_text(self, message_id: str, owner: str) -> None:
+    def _settle_text(self, message_id: str, owner: str) -> bool:
         where, who = "WHERE message_id = ? AND owner = ?", (message_id, owner)
         query = f"SELECT content, structured, edited_at FROM revision {where} ORDER BY rank DESC LIMIT 1"
         best = self.sql.execute(query, who).fetchone()
         if best is None:
-            return
+            return False
         count = self.sql.execute(f"SELECT COUNT(*) FROM revision {where}", who).fetchone()[0]
-        self.sql.execute(
-            "UPDATE message SET content = ?, structured = ?, updated_at = ?, changed = ?, edits = ? WHERE message_id = ?",
-            (*best, clock.instant(best[2]), count, message_id),
-        )
+        query = "UPDATE message SET content = ?, structured = ?, updated_at = ?, changed = ?, edits = ? "
+        row = (*best, clock.instant(best[2]), count, message_id, count)
+        return self.sql.execute(query + "WHERE message_id = ? AND edits <> ?", row).rowcount > 0
 
-    def _settle_deletion(self, message_id: str, owner: str) -> None:
+    def _settle_deletion(self, message_id: str, owner: str) -> bool:
         query = "SELECT deleted_at, reason FROM deletion WHERE message_id = ? AND owner = ?"
         deletion = self.sql.execute(query, (message_id, owner)).fetchone()
         if deletion is None:
-            return
+            return False
         self._unfile(message_id)
-        self.sql.execute(
-            "UPDATE message SET deleted_at = ?, delete_reason = ? WHERE message_id = ?", (*deletion, message_id)
-        )
+        query = "UPDATE message SET deleted_at = ?1, delete_reason = ?2 WHERE message_id = ?3 "
+        changed = self.sql.execute(query + "AND (deleted_at, delete_reason) IS NOT (?1, ?2)", (*deletion, message_id))
+        return changed.rowcount > 0
 
     def _raise_floor(self, agent_id: str) -> None:
         self.sql.execute("INSERT OR IGNORE INTO reader VALUES (?, 0)", (agent_id,))
@@ -276,6 +293,12 @@ def unread_arguments(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any]:
     named = list(routing.addresses(agent_id, role[0] if role else ""))
     named += [""] * (4 - len(named))
     return {"me": agent_id, "floor": floor[0] if floor else 0, **{f"a{i}": name for i, name in enumerate(named)}}
+
+
+def _scopes(event: Event) -> str:
+    """A thread's scopes as JSON, each once, in an order of their own."""
+    pairs = sorted({(pair["type"], pair["value"]) for pair in event.get("scopes") or ()})
+    return json.dumps([{"type": type_, "value": value} for type_, value in pairs], ensure_ascii=False)
 
 
 def _thread_from(message_id: str) -> str:

@@ -133,7 +133,10 @@ class Projection:
         return time.time_ns() - found.mtime > _SETTLED
 
     def _fill(self, connection: sqlite3.Connection) -> None:
+        """Folds everything. Up to `bulk` and `bulk_changes` the order of arrival is nothing but the order of the files."""
         self._apply(connection, news.find(connection, self.root))
+        connection.execute("INSERT INTO state SELECT 'bulk', COALESCE(MAX(seq), 0) FROM message")
+        connection.execute("INSERT INTO state SELECT 'bulk_changes', COALESCE(MAX(seq), 0) FROM change")
 
     def _apply(self, connection: sqlite3.Connection, found: Iterable[news.Unread | news.Folder]) -> tuple[int, bool]:
         """Applies what was found; how many events that were, and whether this clone said something eager."""

@@ -4,13 +4,15 @@ A message's row holds the line that created it; `content`, `structured`, `update
 are those of its last revision.
 `at` is nanoseconds since 1970. `rank` orders competing statements about one thing without asking a clock: the statement's
 own version, then (for v0.1.0's, which have none) its time, then its event id.
+`change` is to edits and deletions what `message.seq` is to messages: the order in which they came in here; `after` is the
+newest message then.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -36,7 +38,8 @@ CREATE TABLE tally (address TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT
 CREATE TABLE tag (kind TEXT NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL,
   message_id TEXT NOT NULL, PRIMARY KEY (kind, type, value, at, message_id)) WITHOUT ROWID;
 CREATE TABLE thread (thread_id TEXT PRIMARY KEY, title TEXT NOT NULL, created_by TEXT NOT NULL, created_at TEXT NOT NULL,
-  at INTEGER NOT NULL, claim TEXT NOT NULL) WITHOUT ROWID;
+  at INTEGER NOT NULL, claim TEXT NOT NULL, scopes TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE change (seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL, after INTEGER NOT NULL, event_id TEXT NOT NULL);
 CREATE TABLE participant (thread_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (thread_id, agent_id)) WITHOUT ROWID;
 CREATE TABLE read_mark (message_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (message_id, agent_id)) WITHOUT ROWID;
 CREATE TABLE reader (agent_id TEXT PRIMARY KEY, floor INTEGER NOT NULL) WITHOUT ROWID;
@@ -83,8 +86,8 @@ INSERT INTO tally SELECT address, COUNT(*) FROM audience GROUP BY address;
 INSERT INTO tally SELECT '*' || author, COUNT(*) FROM audience WHERE address = '*' GROUP BY author;
 """
 
-LOCAL = frozenset({"state", "folder", "segment", "reader"})
-"""Tables that say how far this database has read, not what the logs say."""
+LOCAL = frozenset({"state", "folder", "segment", "reader", "change"})
+"""Tables that say how far and in which order this database has read, not what the logs say."""
 
 
 def create(connection: sqlite3.Connection) -> None:
