@@ -1,7 +1,8 @@
 # make demo   shows the main job, end to end, on a temporary playground
 # make test   passes the tests
 # make check  is what a reviewer runs; make bench measures
-.PHONY: demo test check format bench clean
+# make docs   writes the reference pages, the man page and docs/openrpc.json from the declarations
+.PHONY: demo test check docs format bench clean
 BIN := .venv/bin
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(v))))
 
@@ -16,7 +17,11 @@ check: .venv/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
 	$(BIN)/python -m pytest -n auto
+
+docs: .venv/ready
+	@$(BIN)/python -m docs.generate
 
 format: .venv/ready-to-test
 	$(BIN)/ruff format .

@@ -68,7 +68,7 @@ class Commands(TyperGroup):
         entry = self.table.get(cmd_name)
         if entry is None:
             return None
-        return _group(cmd_name) if isinstance(entry, dict) else _command(cmd_name, entry)
+        return _group(cmd_name) if isinstance(entry, dict) else command(cmd_name, entry)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list for the help page, from the table alone."""
@@ -128,9 +128,9 @@ def warm_up() -> None:
     for name, entry in COMMANDS.items():
         if isinstance(entry, dict):
             _group(name)
-        for own, command in (entry if isinstance(entry, dict) else {name: entry}).items():
-            if isinstance(command, Command):
-                _command(own, command)
+        for own, each in (entry if isinstance(entry, dict) else {name: entry}).items():
+            if isinstance(each, Command):
+                command(own, each)
 
 
 @functools.cache
@@ -183,7 +183,8 @@ def _group(name: str) -> Any:
 
 
 @functools.cache
-def _command(name: str, entry: Command) -> Any:
+def command(name: str, entry: Command) -> Any:
+    """A command, built."""
     module, _, attribute = entry.where.partition(":")
     function = getattr(importlib.import_module(f"thrum.cli.{module}"), attribute)
     more = (function.__doc__ or "").strip()

@@ -1,0 +1,1 @@
+"""What is written about git thrum, and the programs that write and play it."""
