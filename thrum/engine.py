@@ -22,11 +22,15 @@ from thrum.git import place as places
 from thrum.git.place import Place
 from thrum.methods import registry
 from thrum.methods.context import Context
+from thrum.methods.notices import Herald, Notices
 from thrum.store import identities, origin, schema
+from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
 from thrum.store.mailbox import Mailbox
 from thrum.store.projection import NOTHING, News, Projection
 from thrum.store.roster import Roster
+from thrum.store.subscriptions import Subscriptions
+from thrum.store.threads import Threads
 from thrum.sync import state
 
 if TYPE_CHECKING:
@@ -65,8 +69,11 @@ class Engine:
         self.listeners: list[Callable[[News], None]] = []
         self.journal = Journal(place.log_root, self.origin)
         self.projection = Projection(place.log_root, database_path(place), self.origin)
-        self.mail = Mailbox(lambda: self.projection.connection)
-        self.roster = Roster(lambda: self.projection.connection)
+        connect = lambda: self.projection.connection  # noqa: E731
+        self.mail, self.roster, self.threads = Mailbox(connect), Roster(connect), Threads(connect)
+        self.arrivals = Arrivals(connect, lambda: self.projection.database.generation)
+        self.subscriptions = Subscriptions(place.sync_dir)
+        self._herald = Herald(self.arrivals, self.mail, self.threads, self.roster, self.subscriptions)
         self.methods = registry.load()
         self._ulids = ids.Ulids()
         self._started = time.monotonic()
@@ -102,6 +109,22 @@ class Engine:
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""
         return self.call(method, params, claim)
+
+    def cursor(self) -> Cursor:
+        """Where arrival stands now, for `notices`."""
+        return self.arrivals.cursor()
+
+    def cursor_since(self, known_id: str) -> Cursor:
+        """Just behind a message, by its id or by the `event_id` a notice gave. Raises NotFound."""
+        found = self.arrivals.cursor_at(known_id)
+        if found is None:
+            raise NotFound(f"nothing here has the id {known_id}", "begin without since, then look with message.list")
+        return found
+
+    def notices(self, agent_id: str, session_id: str, cursor: Cursor) -> Notices:
+        """What arrived since `cursor` that an agent's session has subscribed to."""
+        self.catch_up()
+        return self.projection.answer(lambda: self._herald.notices(agent_id, session_id, cursor), lambda: True)
 
     def read_contexts(self, wanted: list[Place] | None = None) -> list[Reading]:
         """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
@@ -163,6 +186,9 @@ class Engine:
             ulids=self._ulids,
             append=self.state,
             mail=self.mail,
+            threads=self.threads,
+            arrivals=self.arrivals,
+            subscriptions=self.subscriptions,
             roster=self.roster,
             sync=_Sync(self),
             refresh_contexts=refresh,

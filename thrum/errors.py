@@ -118,6 +118,12 @@ class RemoteError(GitError):
     code = -32022
 
 
+class AlreadyDeleted(ThrumError):
+    """The message was deleted; it can neither be edited nor deleted again."""
+
+    code = -32024
+
+
 class DaemonError(ThrumError):
     """The daemon did not start, stop or answer."""
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Filter(NamedTuple):
     """Which messages: pairs are `(type, value)`; None asks for nothing.
 
-    `everything`: also what is not addressed to the asker; `with_own`: also what the asker wrote.
+    `everything`: also what is not addressed to the asker; `with_own`: also what the asker wrote;
+    `with_deleted`: also what was deleted since.
     """
 
     scope: tuple[str, str] | None = None
@@ -20,3 +21,4 @@ class Filter(NamedTuple):
     unread: bool = False
     everything: bool = False
     with_own: bool = False
+    with_deleted: bool = False

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from thrum.core import clock, ids
 from thrum.core.codec import Event
 from thrum.core.identity import Identity
-from thrum.errors import BadParams, NoIdentity, NotFound
+from thrum.errors import BadParams, NoIdentity, NoSession, NotFound
 
 if TYPE_CHECKING:
+    from thrum.store.arrivals import Arrivals
     from thrum.store.mailbox import Mailbox
     from thrum.store.roster import Roster
+    from thrum.store.subscriptions import Subscriptions
+    from thrum.store.threads import Threads
 
 Json = dict[str, Any]
 _SHORTEST_ID = len("msg_") + 4
@@ -64,6 +67,9 @@ class Context:
     ulids: ids.Ulids
     append: Callable[[str, list[Event]], None]
     mail: Mailbox
+    threads: Threads
+    arrivals: Arrivals
+    subscriptions: Subscriptions
     roster: Roster
     sync: SyncDoor
     refresh_contexts: Callable[[], None]
@@ -89,6 +95,19 @@ class Context:
         except NoIdentity:
             return ""
 
+    def session(self) -> Json:
+        """The caller's open session, of this clone if it has one here. Raises NoSession."""
+        me = self.me()
+        found = self.roster.open_session(me, self.origin) or self.roster.open_session(me)
+        if found is None:
+            raise NoSession(f"{me} has no open session", "git thrum session start")
+        return found
+
+    def is_session_over(self, session_id: str) -> bool:
+        """Whether a session has ended, or never was."""
+        session = self.roster.session(session_id)
+        return session is None or session["ended_at"] is not None
+
     def new_id(self, prefix: str, instant: int) -> str:
         """A fresh id, e.g. `msg_…`."""
         return f"{prefix}_{self.ulids.next(instant, self.randomness(10))}"
@@ -110,6 +129,23 @@ class Context:
             raise BadParams(f"{given} is too short to mean a message", "give at least four characters after msg_")
         if not found:
             raise NotFound(f"there is no message {given}", "git thrum inbox --all lists what there is")
+        if len(found) > 1:
+            raise BadParams(f"{given} is the beginning of several ids: {', '.join(found[:3])}…", "give more of it")
+        return found[0]
+
+    def thread_id(self, given: str) -> str:
+        """The id of the one thread whose id begins with `given` (`thr_` may be left out).
+
+        Raises NotFound; BadParams when several begin so, or `given` is too short to mean one.
+        """
+        given = given if given.startswith("thr_") or self.threads.find_id(given) == [given] else f"thr_{given}"
+        found = self.threads.find_id(given)
+        if found != [given] and len(given) < _SHORTEST_ID:
+            raise BadParams(f"{given} is too short to mean a thread", "give at least four characters after thr_")
+        if not found:
+            raise NotFound(
+                f"there is no thread {given}", "git thrum thread list; git thrum reply MESSAGE TEXT starts one"
+            )
         if len(found) > 1:
             raise BadParams(f"{given} is the beginning of several ids: {', '.join(found[:3])}…", "give more of it")
         return found[0]

@@ -2,123 +2,162 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
-from thrum.core import events, ids, routing
+from thrum.core import events, routing
 from thrum.core.codec import Event
 from thrum.core.selection import Filter
-from thrum.errors import BadParams, NotFound, UnknownRecipient
-from thrum.methods import paging
+from thrum.errors import BadParams
+from thrum.methods import paging, parameters, writing
 from thrum.methods.context import Context
 from thrum.methods.registry import Pair, method
+from thrum.methods.writing import Draft
 
 Json = dict[str, Any]
-LARGEST_BODY = 1024 * 1024
-FORMATS = ("markdown", "plain", "json")
-PRIORITIES = ("low", "normal", "high", "critical")
+PRIORITIES = writing.PRIORITIES
 _READ_AT_ONCE = 500
+_Order = Annotated[str, "desc (newest first) or asc"]
 
 
 @method("message.send")
 def send(
     ctx: Context,
-    content: str,
-    to: list[str] | None = None,
-    mentions: list[str] | None = None,
-    scopes: list[Pair] | None = None,
-    refs: list[Pair] | None = None,
-    thread_id: str = "",
-    format: str = "markdown",
-    structured: dict[str, Any] | None = None,
-    priority: str = "normal",
-    request_id: str = "",
+    content: parameters.Content,
+    to: Annotated[list[str] | None, "agents or roles, with or without @; @everyone; left out: everyone"] = None,
+    mentions: Annotated[list[str] | None, "the same as `to`, as v0.1.0 calls it"] = None,
+    scopes: parameters.Scopes = None,
+    refs: parameters.Refs = None,
+    tags: Annotated[list[str] | None, "words to find it by; kept as refs of type tag"] = None,
+    thread_id: Annotated[str, "the thread it belongs to; without recipients it goes to those who take part"] = "",
+    format: parameters.Format = "markdown",
+    structured: parameters.Structured = None,
+    priority: parameters.Priority = "normal",
+    request_id: parameters.RequestId = "",
+    acting_as: parameters.ActingAs = "",
+    disclose: parameters.Disclose = False,
 ) -> Json:
     """Send a message: to agents, to everyone of a role, or to everyone.
 
-    Durable on this machine when it returns. The same `request_id` twice is one message.
+    Durable on this machine when it returns. Gives `{message_id, thread_id?, created_at, from, everyone, recipients,
+    recipient_count, authored_by?, disclosed?}`. Who is reached is settled now: who joins later does not get it. A recipient
+    that nobody is refuses the whole message (UnknownRecipient) and stores nothing.
+
+    A user may write in an agent's name. The message then goes into the user's own log, belongs to the user (who alone may edit
+    or delete it), and every answer that shows it says so in `authored_by`.
     """
-    me = ctx.me()
-    _check_body(content, format, priority, structured)
-    wanted = [word for word in [*(to or []), *(mentions or [])] if word not in ("", "@")]
-    if thread_id:
-        _check_thread(ctx, thread_id)
-    recipients = _recipients(ctx, me, wanted, thread_id)
-    named = [Pair("mention", word.removeprefix("@")) for word in wanted]
-    event = _creation(ctx, me, content, format, structured, priority, [*(refs or []), *named], scopes, request_id)
-    event.update({"thread_id": thread_id} if thread_id else {})
-    return _post(ctx, me, event, recipients)
+    speaker, draft = writing.voice(ctx, acting_as, disclose), Draft(content, format, structured, priority)
+    writing.check(draft)
+    thread_id = ctx.thread_id(thread_id) if thread_id else ""
+    wanted = writing.words(to, mentions)
+    reached = writing.recipients(ctx, speaker.name, wanted, thread_id)
+    labels = [Pair("tag", tag) for tag in tags or () if tag]
+    named = [*(refs or []), *labels, *writing.mentioned(wanted)]
+    event = writing.creation(
+        ctx, speaker, draft, reached, refs=named, scopes=scopes, thread_id=thread_id, request_id=request_id
+    )
+    return writing.post(ctx, speaker, event)
 
 
 @method("message.reply")
 def reply(
     ctx: Context,
-    message_id: str,
-    content: str,
-    scopes: list[Pair] | None = None,
-    refs: list[Pair] | None = None,
-    format: str = "markdown",
-    structured: dict[str, Any] | None = None,
-    priority: str = "normal",
-    request_id: str = "",
+    message_id: parameters.MessageId,
+    content: parameters.Content,
+    scopes: parameters.Scopes = None,
+    refs: parameters.Refs = None,
+    format: parameters.Format = "markdown",
+    structured: parameters.Structured = None,
+    priority: parameters.Priority = "normal",
+    request_id: parameters.RequestId = "",
+    acting_as: parameters.ActingAs = "",
+    disclose: parameters.Disclose = False,
 ) -> Json:
-    """Answer a message: in its thread, to its author and its recipients."""
-    me = ctx.me()
-    _check_body(content, format, priority, structured)
+    """Answer a message: in its thread, to its author and its recipients.
+
+    The first answer to a message makes a thread, with the message in it. Answering marks the message read. Gives what
+    `message.send` gives.
+    """
+    speaker, draft = writing.voice(ctx, acting_as, disclose), Draft(content, format, structured, priority)
+    writing.check(draft)
     original = ctx.mail.get(ctx.message_id(message_id)) or {}
+    author = original["agent_id"]
     thread_id = original.get("thread_id") or "thr_" + original["message_id"].removeprefix("msg_")
     linked = [Pair("reply_to", original["message_id"])]
-    if original["agent_id"] != me:
-        linked.append(Pair("mention", original["agent_id"].removeprefix("@")))
-    event = _creation(ctx, me, content, format, structured, priority, [*(refs or []), *linked], scopes, request_id)
-    event["thread_id"] = thread_id
-    before: list[Event] = []
-    if ctx.mail.thread(thread_id) is None:
-        before.append(_thread(ctx, me, thread_id, original))
-    unread = ctx.mail.unmarked(me, [original["message_id"]])
+    if author != speaker.name:
+        linked += writing.mentioned([author])
+    before = [_thread(ctx, speaker.me, thread_id, original)] if ctx.mail.thread(thread_id) is None else []
+    unread = ctx.mail.unmarked(speaker.me, [original["message_id"]])
     if unread:
-        before.append(ctx.event(events.MESSAGE_READ, ctx.now(), agent_id=me, message_ids=unread))
-    return _post(ctx, me, event, _reply_recipients(ctx, me, original), before)
+        before.append(ctx.event(events.MESSAGE_READ, ctx.now(), agent_id=speaker.me, message_ids=unread))
+    event = writing.creation(
+        ctx,
+        speaker,
+        draft,
+        _reply_recipients(ctx, speaker.name, original),
+        refs=[*(refs or []), *linked],
+        scopes=scopes,
+        thread_id=thread_id,
+        request_id=request_id,
+    )
+    return writing.post(ctx, speaker, event, before)
 
 
 @method("message.get")
-def get(ctx: Context, message_id: str) -> Json:
-    """Show one message with all it has; a unique beginning of its id is enough."""
-    return {"message": ctx.mail.get(ctx.message_id(message_id))}
+def get(
+    ctx: Context,
+    message_id: parameters.MessageId,
+    history: Annotated[bool, "also every text it ever had"] = False,
+) -> Json:
+    """Show one message with all it has, whoever it was for.
+
+    Gives `{message}` with `{message_id, thread_id?, agent_id, author: {agent_id, session_id}, authored_by?, disclosed?, body:
+    {format, content, structured?}, created_at, updated_at?, edits, deleted, metadata: {deleted_at?, deleted_by?,
+    delete_reason?}, priority, scopes, refs, to}`, and with `history` a list of `{content, structured?, edited_at}`: the first
+    text first, the present one last. Of a deleted message the text is gone: `content` is empty and there is no history.
+    """
+    found = ctx.mail.get(ctx.message_id(message_id)) or {}
+    if history and not found["deleted"]:
+        found["history"] = ctx.mail.history(found["message_id"])
+    return {"message": found}
 
 
 @method("message.list")
 def list_(
     ctx: Context,
-    scope: Pair | None = None,
-    ref: Pair | None = None,
-    thread_id: str = "",
-    author_id: str = "",
-    mention_role: str = "",
-    mentions: bool = False,
-    priority: str = "",
-    unread: bool = False,
-    unread_for_agent: str = "",
-    exclude_self: bool = False,
-    all: bool = False,
-    page_size: int = 10,
-    page: int = 1,
-    sort_by: str = "created_at",
-    sort_order: str = "desc",
+    scope: parameters.Scope = None,
+    ref: Annotated[Pair | None, "only what carries this ref"] = None,
+    thread_id: Annotated[str, "only this thread"] = "",
+    author_id: Annotated[str, "only what this agent wrote"] = "",
+    mention_role: Annotated[str, "only what names this agent or role"] = "",
+    mentions: Annotated[bool, "only what names the caller or its role"] = False,
+    caller_mention_role: Annotated[str, "with `mentions`: one more role that counts as the caller's"] = "",
+    priority: Annotated[str, "only this priority"] = "",
+    unread: Annotated[bool, "only what the caller has not read"] = False,
+    unread_for_agent: Annotated[str, "the same; must be the caller itself"] = "",
+    exclude_self: Annotated[bool, "without what the caller wrote"] = False,
+    include_deleted: Annotated[bool, "also what was deleted, without its text"] = False,
+    all: Annotated[bool, "also what is not addressed to the caller"] = False,
+    page_size: parameters.PageSize = 10,
+    page: parameters.PageNumber = 1,
+    sort_by: Annotated[str, "created_at, or updated_at for when it was last edited"] = "created_at",
+    sort_order: _Order = "desc",
 ) -> Json:
     """List the caller's mail, newest first; `all` lists everybody's.
 
     Mail is what is addressed to the agent, its role or everyone, and what is said in threads it takes part in. Nothing is
-    marked read by looking.
+    marked read by looking. Deleted messages are not listed and never unread. Gives `{messages, unread, total, page, page_size,
+    total_pages}`; `unread` counts all of the caller's unread mail, whatever is filtered. A message is as in `message.get`,
+    without `author`, `metadata` and `edits`, with `is_read`.
     """
     me = ctx.me_or_nobody()
     if unread_for_agent and unread_for_agent != me:
         raise BadParams("unread_for_agent must be the caller itself")
     if (unread or mentions or unread_for_agent) and not me:
         ctx.me()
-    if sort_by not in ("created_at", "updated_at") or sort_order not in ("asc", "desc"):
-        raise BadParams("sort_by is created_at or updated_at, sort_order asc or desc")
+    if sort_by not in ("created_at", "updated_at"):
+        raise BadParams(f"sort_by is created_at or updated_at, not {sort_by}")
+    if sort_order not in ("asc", "desc"):
+        raise BadParams(f"sort_order is asc or desc, not {sort_order}")
     size, number = paging.bounds(page_size, page)
     wanted = Filter(
         scope=_tuple(scope),
@@ -126,10 +165,11 @@ def list_(
         thread_id=thread_id or None,
         author=author_id.removeprefix("@") or None,
         priority=priority or None,
-        mention=_mention_words(ctx, me, mentions, mention_role),
+        mention=_mention_words(ctx, me, mentions, mention_role, caller_mention_role),
         unread=unread or bool(unread_for_agent),
         everything=all or not me,
         with_own=not exclude_self and not unread and not mentions,
+        with_deleted=include_deleted,
     )
     by_change = sort_by == "updated_at"
     found = ctx.mail.page(me, wanted, size, number, ascending=sort_order == "asc", by_change=by_change)
@@ -141,28 +181,38 @@ def list_(
 
 
 @method("message.markRead")
-def mark_read(ctx: Context, message_ids: list[str]) -> Json:
-    """Mark messages as read by the caller; unknown ids and the caller's own are passed over."""
-    if not message_ids:
-        raise BadParams("message_ids is required and must not be empty")
+def mark_read(
+    ctx: Context,
+    message_ids: Annotated[list[str] | None, "whole ids; unknown ones and the caller's own are passed over"] = None,
+    all: Annotated[bool, "everything that is unread now"] = False,
+) -> Json:
+    """Mark messages as read by the caller.
+
+    Gives `{marked_count, also_read_by?}`: how many were unread until now, and for each message named who else has read it.
+    """
+    if not message_ids and not all:
+        raise BadParams("message_ids is required and must not be empty", "or say all")
     me = ctx.me()
-    unmarked = ctx.mail.unmarked(me, message_ids)
+    named = message_ids or []
+    unmarked = ctx.mail.unmarked(me, [*named, *(ctx.mail.unread_ids(me) if all else ())])
     marked = [
         ctx.event(events.MESSAGE_READ, ctx.now(), agent_id=me, message_ids=unmarked[start : start + _READ_AT_ONCE])
         for start in range(0, len(unmarked), _READ_AT_ONCE)
     ]
     if marked:
         ctx.append(me, marked)
-    others = {m: [who for who in ctx.mail.readers(m) if who != me] for m in dict.fromkeys(message_ids)}
+    others = {m: [who for who in ctx.mail.readers(m) if who != me] for m in dict.fromkeys(named)}
     also = {message_id: readers for message_id, readers in others.items() if readers}
     return {"marked_count": len(unmarked), **({"also_read_by": also} if also else {})}
 
 
 @method("message.sent")
-def sent(ctx: Context, page_size: int = 10, page: int = 1) -> Json:
+def sent(ctx: Context, page_size: parameters.PageSize = 10, page: parameters.PageNumber = 1) -> Json:
     """List what the caller sent: who has read it, and whether the remote has it.
 
-    `state` is `remote` once the remote was seen to contain the message, else `local`.
+    Gives `{messages, total, page, page_size, total_pages}`; each message has `read_by`, the agents that have read it, and
+    `state`: `remote` once the remote was seen to contain the message, else `local`. What a user wrote in an agent's name is
+    listed for both.
     """
     me = ctx.me()
     size, number = paging.bounds(page_size, page)
@@ -176,11 +226,16 @@ def sent(ctx: Context, page_size: int = 10, page: int = 1) -> Json:
 
 @method("message.wait", waits=True)
 def wait(
-    ctx: Context, scope: Pair | None = None, mention: str = "", timeout: float = 30.0, priority: str = ""
+    ctx: Context,
+    scope: parameters.Scope = None,
+    mention: Annotated[str, "only what names this agent or role"] = "",
+    timeout: Annotated[float, "seconds to wait, up to an hour"] = 30.0,
+    priority: Annotated[str, "only this priority"] = "",
 ) -> Json | None:
     """Wait for mail: the oldest unread message the inbox would show, as soon as there is one.
 
-    `timeout` in seconds. Unread mail that is already there is given at once. Nothing is marked read.
+    Unread mail that is already there is given at once. Nothing is marked read. Gives `{status, message?, more?}`: `received`
+    with the message and how many more are unread, or `timeout`.
     """
     me = ctx.me()
     words = (mention.removeprefix("@"),) if mention.removeprefix("@") else ()
@@ -189,56 +244,6 @@ def wait(
     if not found.messages:
         return None
     return {"status": "received", "message": found.messages[0], "more": found.total - 1}
-
-
-def _check_body(content: str, format: str, priority: str, structured: dict[str, Any] | None) -> None:
-    if not content.strip():
-        raise BadParams("content is required", "give the message's text, or `-` to read it from standard input")
-    if len(content.encode("utf-8", "replace")) > LARGEST_BODY:
-        raise BadParams(
-            f"content has {len(content.encode('utf-8', 'replace'))} bytes, {LARGEST_BODY} are allowed",
-            "commit the text to the repository and send its path",
-        )
-    if format not in FORMATS:
-        raise BadParams(f"format must be one of {', '.join(FORMATS)}, not {format}")
-    if priority not in PRIORITIES:
-        raise BadParams(f"priority must be one of {', '.join(PRIORITIES)}, not {priority}")
-    if format == "json":
-        try:
-            json.loads(content)
-        except (ValueError, RecursionError):
-            raise BadParams("content is not JSON, though format says so") from None
-    if structured is not None:
-        _check_structured(structured)
-
-
-def _check_structured(structured: dict[str, Any]) -> None:
-    try:
-        written = json.dumps(structured, allow_nan=False)
-    except (ValueError, RecursionError):
-        raise BadParams("structured holds what JSON cannot") from None
-    if len(written) > LARGEST_BODY:
-        raise BadParams(f"structured is larger than {LARGEST_BODY} bytes")
-
-
-def _check_thread(ctx: Context, thread_id: str) -> None:
-    if ctx.mail.thread(thread_id) is None and not ctx.mail.participants(thread_id):
-        raise NotFound(f"there is no thread {thread_id}", "git thrum reply MESSAGE TEXT starts one")
-
-
-def _recipients(ctx: Context, me: str, wanted: list[str], thread_id: str) -> routing.Recipients:
-    if not wanted and thread_id:
-        others = tuple(who for who in ctx.mail.participants(thread_id) if who != me)
-        if others:
-            return routing.Recipients(others, False, (), ())
-    recipients = routing.resolve(wanted, ctx.roster.known())
-    if recipients.unknown:
-        near = f"did you mean {' or '.join('@' + name for name in recipients.near)}? " if recipients.near else ""
-        raise UnknownRecipient(
-            f"nobody is called {', '.join(recipients.unknown)}; nothing was sent",
-            f"{near}git thrum agent list shows who is there",
-        )
-    return recipients
 
 
 def _reply_recipients(ctx: Context, me: str, original: Json) -> routing.Recipients:
@@ -251,58 +256,13 @@ def _reply_recipients(ctx: Context, me: str, original: Json) -> routing.Recipien
     return routing.Recipients(tuple(who for who in reached if who != me), False, (), ())
 
 
-def _creation(
-    ctx: Context,
-    me: str,
-    content: str,
-    format: str,
-    structured: dict[str, Any] | None,
-    priority: str,
-    refs: Iterable[Pair],
-    scopes: Iterable[Pair] | None,
-    request_id: str,
-) -> Event:
-    instant = ctx.now()
-    session = ctx.roster.open_session(me, ctx.origin) or ctx.roster.open_session(me)
-    body = {"format": format, "content": content}
-    if structured is not None:
-        body["structured"] = json.dumps(structured, separators=(",", ":"), ensure_ascii=False)
-    return ctx.event(
-        events.MESSAGE_CREATE,
-        instant,
-        message_id=ids.requested_message_id(me, request_id) if request_id else ctx.new_id("msg", instant),
-        agent_id=me,
-        session_id=session["session_id"] if session else None,
-        body=body,
-        scopes=[pair.as_json() for pair in dict.fromkeys(scopes or ())],
-        refs=[pair.as_json() for pair in dict.fromkeys(refs)],
-        priority=priority if priority != "normal" else None,
-        request_id=request_id,
-    )
-
-
 def _thread(ctx: Context, me: str, thread_id: str, original: Json) -> Event:
     first_line = (original["body"]["content"].strip().splitlines() or ["(deleted)"])[0]
     return ctx.event(events.THREAD_CREATE, ctx.now(), thread_id=thread_id, title=first_line[:80], created_by=me)
 
 
-def _post(
-    ctx: Context, me: str, event: Event, recipients: routing.Recipients, before: list[Event] | None = None
-) -> Json:
-    known = ctx.mail.get(event["message_id"]) if event.get("request_id") else None
-    if known is None:
-        event.update({"everyone": True} if recipients.everyone else {"to": list(recipients.agents)})
-        ctx.append(me, [*(before or []), event])
-        known = ctx.mail.get(event["message_id"]) or {}
-    everyone = routing.EVERYONE in known["to"]
-    others = [a.agent_id for a in ctx.roster.known() if a.agent_id != me]
-    reached = others if everyone else [who for who in known["to"] if who != me]
-    result = {name: known[name] for name in ("message_id", "thread_id", "created_at") if known.get(name)}
-    return {**result, "from": me, "everyone": everyone, "recipients": reached, "recipient_count": len(reached)}
-
-
-def _mention_words(ctx: Context, me: str, mentions: bool, mention_role: str) -> tuple[str, ...]:
-    words = [mention_role.removeprefix("@")] if mention_role else []
+def _mention_words(ctx: Context, me: str, mentions: bool, *named: str) -> tuple[str, ...]:
+    words = [word.removeprefix("@") for word in named[: 2 if mentions else 1] if word]
     if mentions:
         agent = ctx.roster.agent(me)
         words += [me, agent["role"] if agent else me]

@@ -139,11 +139,7 @@ def _open(ctx: Context, session_id: str) -> Json:
         if session["ended_at"]:
             raise NoSession(f"session {session_id} has already ended", "git thrum session start")
         return session
-    me = ctx.me()
-    found = ctx.roster.open_session(me, ctx.origin) or ctx.roster.open_session(me)
-    if found is None:
-        raise NoSession(f"{me} has no open session", "git thrum session start")
-    return found
+    return ctx.session()
 
 
 def _ending(ctx: Context, instant: int, session: Json, agent_id: str, reason: str) -> Json:

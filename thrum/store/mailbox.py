@@ -6,6 +6,7 @@ decided by the one predicate in `core.routing` and its SQL twin `UNREAD_SINCE`.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,10 +27,11 @@ _INBOX_TOP = " UNION ".join(
     "ORDER BY at DESC, message_id DESC LIMIT :top)"
     for a in _ADDRESSES
 )
-_VISIBLE = (
+VISIBLE = (
     "m.agent_id <> :me AND EXISTS (SELECT 1 FROM audience a WHERE a.address IN (:a0, :a1, :a2, :a3) "
     "AND a.at = m.at AND a.message_id = m.message_id)"
 )
+_DELETED = "m.message_id IN (SELECT value FROM json_each(:deleted))"
 _READ = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = m.message_id AND r.agent_id = :me)"
 
 
@@ -62,6 +64,8 @@ class Mailbox:
         """
         sql, arguments = self._connect(), self._arguments(agent_id)
         arguments.update(_filter_arguments(wanted), size=size, skip=(number - 1) * size, top=number * size)
+        if wanted.with_deleted:
+            arguments["deleted"] = json.dumps(self._deleted(agent_id, arguments))
         source, conditions = _source(wanted), _conditions(wanted)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         body = f"FROM ({source}) c JOIN message m ON m.message_id = c.message_id{where}"
@@ -78,6 +82,30 @@ class Mailbox:
         sql = self._connect()
         return _count(sql, f"FROM ({UNREAD_SINCE})", unread_arguments(sql, agent_id))
 
+    def unread_ids(self, agent_id: str) -> list[str]:
+        """The ids of all messages the agent has not read, oldest first."""
+        sql = self._connect()
+        query = f"SELECT message_id FROM ({UNREAD_SINCE}) ORDER BY at, message_id"
+        return [row[0] for row in sql.execute(query, unread_arguments(sql, agent_id))]
+
+    def owner(self, message_id: str) -> str:
+        """The file stem of the one whose message it is: who alone may edit and delete it."""
+        row = self._row(message_id)
+        return str(row["owner"]) if row else ""
+
+    def history(self, message_id: str) -> list[Json]:
+        """Every text a message ever had, the first one first: `{content, structured?, edited_at}`."""
+        row = self._row(message_id)
+        if row is None:
+            return []
+        event = decode(row["line"])
+        first = (event["body"]["content"], event["body"].get("structured"), event["timestamp"])
+        query = "SELECT content, structured, edited_at FROM revision WHERE message_id = ? AND owner = ? ORDER BY rank"
+        later = self._connect().execute(query, (message_id, row["owner"])).fetchall()
+        names = ("content", "structured", "edited_at")
+        versions = [dict(zip(names, version, strict=True)) for version in (first, *later)]
+        return [{name: value for name, value in version.items() if value is not None} for version in versions]
+
     def get(self, message_id: str) -> Json | None:
         """One message with all it has; None if there is none. A unique beginning of its id is enough."""
         row = self._row(message_id)
@@ -92,14 +120,14 @@ class Mailbox:
         return [row[0] for row in sql.execute(query, (beginning, beginning + "\x7f"))]
 
     def summaries(self, message_ids: Sequence[str], agent_id: str = "") -> list[Json]:
-        """The messages of these ids, in that order, as a list shows them; `is_read` for `agent_id`."""
+        """The messages of these ids, in that order, as a list shows them; `is_read` for `agent_id`, who has read its own."""
         sql, found = self._connect(), dict[str, Json]()
         for start in range(0, len(message_ids), 500):
             some = list(message_ids[start : start + 500])
             marks = ",".join("?" * len(some))
             read = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = m.message_id AND r.agent_id = ?)"
-            query = f"SELECT m.*, {read} AS is_read FROM message m WHERE m.message_id IN ({marks})"
-            cursor = sql.execute(query, [agent_id, *some])
+            query = f"SELECT m.*, m.agent_id = ? OR {read} AS is_read FROM message m WHERE m.message_id IN ({marks})"
+            cursor = sql.execute(query, [agent_id, agent_id, *some])
             names = [column[0] for column in cursor.description]
             for values in cursor:
                 row = dict(zip(names, values, strict=True))
@@ -158,6 +186,20 @@ class Mailbox:
         values = cursor.fetchone()
         return dict(zip([c[0] for c in cursor.description], values, strict=True)) if values else None
 
+    def _deleted(self, agent_id: str, arguments: Json) -> list[str]:
+        """The deleted messages that an inbox would show if they were not."""
+        addresses = {arguments[name] for name in _ADDRESSES}
+        query = "SELECT message_id, agent_id, thread_id, line FROM message WHERE deleted_at IS NOT NULL"
+        threads = {
+            row[0]
+            for row in self._connect().execute("SELECT thread_id FROM participant WHERE agent_id = ?", (agent_id,))
+        }
+        return [
+            message_id
+            for message_id, author, thread_id, line in self._connect().execute(query)
+            if author != agent_id and (thread_id in threads or not addresses.isdisjoint(routing.audience(decode(line))))
+        ]
+
     def _arguments(self, agent_id: str) -> Json:
         return unread_arguments(self._connect(), agent_id)
 
@@ -185,19 +227,23 @@ def _source(wanted: Filter) -> str:
             return f"SELECT at, message_id FROM tag WHERE kind = '{kind}' AND type = :{name}_type AND value = :{name}_value"
     if wanted.unread:
         return UNREAD_SINCE
+    if wanted.with_deleted:
+        return "SELECT at, message_id FROM message"
     return _ANYONE if wanted.everything or wanted.with_own else _INBOX
 
 
 def _conditions(wanted: Filter) -> list[str]:
     conditions = []
+    visible = f"({VISIBLE} OR {_DELETED})" if wanted.with_deleted else VISIBLE
     if wanted.scope or wanted.ref:
-        conditions.append("m.deleted_at IS NULL")
+        if not wanted.with_deleted:
+            conditions.append("m.deleted_at IS NULL")
         if wanted.unread:
-            conditions += [_VISIBLE, f"NOT {_READ}"]
+            conditions += [VISIBLE, f"NOT {_READ}"]
         elif not wanted.everything:
-            conditions.append(f"(m.agent_id = :me OR {_VISIBLE})" if wanted.with_own else _VISIBLE)
-    elif wanted.with_own and not wanted.everything:
-        conditions.append(f"(m.agent_id = :me OR {_VISIBLE})")
+            conditions.append(f"(m.agent_id = :me OR {visible})" if wanted.with_own else visible)
+    elif not wanted.everything and not wanted.unread and (wanted.with_own or wanted.with_deleted):
+        conditions.append(f"(m.agent_id = :me OR {visible})" if wanted.with_own else visible)
     if wanted.scope and wanted.ref:
         conditions.append(_tagged("refs", "ref"))
     if wanted.mention:
@@ -254,21 +300,32 @@ def _summary(row: Json) -> Json:
         "refs": event.get("refs") or [],
         "to": list(routing.audience(event)),
         "authored_by": event.get("authored_by") or None,
-        "disclosed": event.get("disclosed") or None,
+        "disclosed": bool(event.get("disclosed")) if event.get("authored_by") else None,
     }
     return {name: value for name, value in message.items() if value is not None}
 
 
 def _whole(row: Json) -> Json:
-    summary = _summary(row)
+    summary, event = _summary(row), decode(row["line"])
     summary.pop("is_read")
-    metadata = {"deleted_at": row["deleted_at"], "delete_reason": row["delete_reason"]}
+    writer = summary.get("authored_by") or row["agent_id"]
+    metadata = {
+        "deleted_at": row["deleted_at"],
+        "deleted_by": writer if row["deleted_at"] else None,
+        "delete_reason": row["delete_reason"],
+    }
     return {
         **summary,
-        "author": {"agent_id": row["agent_id"], "session_id": decode(row["line"]).get("session_id") or ""},
+        "event_id": event.get("event_id") or "",
+        "author": {"agent_id": row["agent_id"], "session_id": event.get("session_id") or ""},
         "metadata": {name: value for name, value in metadata.items() if value},
         "edits": row["edits"],
     }
+
+
+def text_of(line: bytes, content: str | None) -> str:
+    """A message's text as it is now: its last revision's, else what the line says that created it."""
+    return str(decode(line)["body"]["content"]) if content is None else content
 
 
 def _body(row: Json, written: Json) -> Json:
