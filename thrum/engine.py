@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from thrum import __version__
 from thrum.config import Settings
 from thrum.core import clock, events, ids
-from thrum.core.codec import Event
+from thrum.core.codec import Event, settled_text
 from thrum.core.identity import Identity
 from thrum.errors import Contradiction, GitError, NoIdentity, NotFound, ThrumError
 from thrum.git import place as places
@@ -80,6 +80,8 @@ class Engine:
         self._repository_id = ""
         self._statements = 0
         self.is_daemon = False
+        self.issue_token: Callable[[str], str] = lambda user_id: _make_token()
+        """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -196,6 +198,7 @@ class Engine:
             online_window=int(self.settings.online_window * clock.SECOND),
             uptime=lambda: time.monotonic() - self._started,
             version=__version__,
+            issue_token=self.issue_token,
         )
 
     def _state_context(self, agent_id: str, place: Place, found: Json) -> None:
@@ -252,6 +255,17 @@ class _Home:
                 return other.name if self._place is not None else ""
         return ""
 
+    def git_user(self) -> tuple[str, str]:
+        from thrum.git.command import run
+
+        place = self._place or self._engine.place
+        asked = (
+            run(["config", "--get", f"user.{key}"], place.worktree or place.git_dir, check=False, plain=True)
+            for key in ("name", "email")
+        )
+        name, email = (settled_text(answer.out.decode("utf-8", "replace").strip()) for answer in asked)
+        return name, email
+
     def save(self, identity: Identity, updated_at: str) -> bool:
         folder = self._place.identities_dir if self._place else None
         if folder is None:
@@ -291,6 +305,11 @@ class _Sync:
 def database_path(place: Place) -> str:
     """The read model's file; its schema's version is part of the name, so versions never fight over one file."""
     return f"{place.var_dir}/thrum-{schema.VERSION}.db"
+
+
+def _make_token() -> str:
+    """A token that nobody guesses: `tok_` and 130 random bits."""
+    return "tok_" + ids.encode_bits(int.from_bytes(os.urandom(17), "big"), 26)
 
 
 def _repository_id(place: Place, settings: Settings) -> str:

@@ -124,6 +124,12 @@ class AlreadyDeleted(ThrumError):
     code = -32024
 
 
+class NoUserName(ThrumError):
+    """git's configuration does not say who the user is."""
+
+    code = -32025
+
+
 class DaemonError(ThrumError):
     """The daemon did not start, stop or answer."""
 

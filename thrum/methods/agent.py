@@ -33,8 +33,7 @@ def register(
     refused, unless forced: the same agent has moved here.
     """
     _check_words(role, module, name)
-    if len(display) > _LONGEST_DISPLAY:
-        raise BadParams(f"display has {len(display)} characters, {_LONGEST_DISPLAY} are allowed")
+    check_display(display)
     agent_id = name or _generate(ctx, role, module)
     known = ctx.roster.agent(agent_id)
     if not (force or re_register):
@@ -126,6 +125,12 @@ def ping(ctx: Context, agent: str) -> Json:
     described = next(a for a in presence.everyone(ctx) if a["agent_id"] == agent_id)
     found = [context for context in presence.contexts(ctx) if context["agent_id"] == agent_id]
     return {"agent": described, "context": found[0] if found else None}
+
+
+def check_display(display: str) -> None:
+    """Raises BadParams for a display name that is too long."""
+    if len(display) > _LONGEST_DISPLAY:
+        raise BadParams(f"display has {len(display)} characters, {_LONGEST_DISPLAY} are allowed")
 
 
 def _check_words(role: str, module: str, name: str) -> None:

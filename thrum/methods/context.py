@@ -52,6 +52,9 @@ class Home(Protocol):
     def elsewhere(self, agent_id: str) -> str:
         """The other worktree of this clone that has an identity of that name, "" if none has."""
 
+    def git_user(self) -> tuple[str, str]:
+        """git's `user.name` and `user.email` here; "" where it has none."""
+
     def save(self, identity: Identity, updated_at: str) -> bool:
         """Makes `identity` one of this worktree; False when the worktree is unknown."""
 
@@ -77,6 +80,7 @@ class Context:
     online_window: int
     uptime: Callable[[], float]
     version: str
+    issue_token: Callable[[str], str]
 
     def me(self) -> str:
         """The caller's agent id. Raises NoIdentity, Contradiction; NotFound when nobody registered it."""
