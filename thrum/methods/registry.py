@@ -25,7 +25,7 @@ from thrum.errors import BadParams
 
 Json = dict[str, Any]
 Function = Callable[..., Any]
-_MODULES = ("agent", "health", "message", "overview", "revision", "session", "subscription", "sync", "user")
+_MODULES = ("agent", "health", "message", "overview", "revision", "session", "subscription", "sync", "thread", "user")
 METHODS: dict[str, Method] = {}
 
 
