@@ -67,6 +67,9 @@ COMMANDS: Table = {
         "uninstall": Command("hooks:uninstall", "Take our git hooks away, and leave the others as they were."),
         "status": Command("hooks:status", "Say how each git hook is installed."),
     },
+    "mcp": {
+        "serve": Command("mcp:serve", "Be an MCP server: thrum as tools for a model, over standard input and output.")
+    },
     "doctor": Command("doctor:doctor", "Look closely at everything, and say what is wrong; 1 if something is."),
     "rebuild": Command("doctor:rebuild", "Build the read model anew from the logs."),
     "version": Command("doctor:version", "Say which version this is."),
@@ -80,6 +83,7 @@ GROUPS = {
     "sync": "The exchange with the remote.",
     "daemon": "The process that makes everything faster, and syncs.",
     "hooks": "The git hooks that notice what you do.",
+    "mcp": "thrum as tools for coding agents that speak MCP.",
 }
 """What each group of commands is about."""
 

@@ -1,1 +1,1 @@
-"""The same methods as MCP tools."""
+"""The same methods as MCP tools, over standard input and output."""
