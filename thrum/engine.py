@@ -29,6 +29,7 @@ from thrum.store.journal import Journal
 from thrum.store.mailbox import Mailbox
 from thrum.store.projection import NOTHING, News, Projection
 from thrum.store.roster import Roster
+from thrum.store.search import Search
 from thrum.store.subscriptions import Subscriptions
 from thrum.store.threads import Threads
 from thrum.sync import state
@@ -72,6 +73,7 @@ class Engine:
         connect = lambda: self.projection.connection  # noqa: E731
         self.mail, self.roster, self.threads = Mailbox(connect), Roster(connect), Threads(connect)
         self.arrivals = Arrivals(connect, lambda: self.projection.database.generation)
+        self.search = Search(connect)
         self.subscriptions = Subscriptions(place.sync_dir)
         self._herald = Herald(self.arrivals, self.mail, self.threads, self.roster, self.subscriptions)
         self.methods = registry.load()
@@ -190,6 +192,7 @@ class Engine:
             mail=self.mail,
             threads=self.threads,
             arrivals=self.arrivals,
+            search=self.search,
             subscriptions=self.subscriptions,
             roster=self.roster,
             sync=_Sync(self),

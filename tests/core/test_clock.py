@@ -96,3 +96,29 @@ def test_what_is_no_rfc_3339_has_no_instant(written):
 def test_any_text_has_an_instant_or_none_and_never_an_accident(written):
     found = clock.instant(written)
     assert found is None or -(2**63) <= found <= clock.LATEST
+
+
+NOW = 1_770_724_800 * clock.SECOND
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("2026-02-10T12:00:00Z", NOW),
+        ("2026-02-10", NOW - 12 * 3600 * clock.SECOND),
+        ("45m", NOW - 2700 * clock.SECOND),
+        ("3h", NOW - 3 * 3600 * clock.SECOND),
+        ("2d", NOW - 2 * 86400 * clock.SECOND),
+        ("1w", NOW - 7 * 86400 * clock.SECOND),
+        ("30s", NOW - 30 * clock.SECOND),
+        ("999999w", 0),
+        ("2026-02-30", None),
+        ("2x", None),
+        ("-2d", None),
+        ("yesterday", None),
+        ("٢d", None),
+        ("", None),
+    ],
+)
+def test_a_moment_is_a_time_a_date_or_an_age(written, expected):
+    assert clock.moment(written, NOW) == expected

@@ -12,6 +12,9 @@ from functools import lru_cache
 SECOND = 1_000_000_000
 LATEST = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AGE = re.compile(r"(\d{1,6})([smhdw])\Z", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z", re.ASCII
 )
@@ -31,6 +34,14 @@ def instant(written: str) -> int | None:
         if fast is not None:
             return fast
     return _parse_any(written)
+
+
+def moment(written: str, now: int) -> int | None:
+    """Nanoseconds since 1970 of an RFC 3339 text, a date (UTC) or an age before `now` (`45m`, `3h`, `2d`, `1w`)."""
+    age = _AGE.match(written)
+    if age:
+        return max(now - int(age[1]) * _UNITS[age[2]] * SECOND, 0)
+    return instant(f"{written}T00:00:00Z" if _DATE.match(written) else written)
 
 
 def _parse_own(written: str) -> int | None:

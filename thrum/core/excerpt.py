@@ -14,8 +14,8 @@ def snippet(text: str, words: Iterable[str], length: int = 160) -> str:
     """Some `length` characters around the first of `words` that the text holds, on one line; its beginning if it holds none."""
     line = " ".join(text.split())
     lowered = line.lower()
-    found = [place for place in (lowered.find(word.lower()) for word in words) if place >= 0]
-    start = max(min(found, default=0) - length // 3, 0)
-    start = line.find(" ", start) + 1 if 0 < start < line.find(" ", start) < min(found) else start
+    first = min((place for place in (lowered.find(word.lower()) for word in words) if place >= 0), default=0)
+    start = max(first - length // 3, 0)
+    start = start and (line.find(" ", start, first) + 1 or start)
     end = start + length
     return ("…" if start else "") + line[start:end] + ("…" if end < len(line) else "")

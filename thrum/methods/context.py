@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from thrum.store.arrivals import Arrivals
     from thrum.store.mailbox import Mailbox
     from thrum.store.roster import Roster
+    from thrum.store.search import Search
     from thrum.store.subscriptions import Subscriptions
     from thrum.store.threads import Threads
 
@@ -72,6 +73,7 @@ class Context:
     mail: Mailbox
     threads: Threads
     arrivals: Arrivals
+    search: Search
     subscriptions: Subscriptions
     roster: Roster
     sync: SyncDoor

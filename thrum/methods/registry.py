@@ -25,7 +25,19 @@ from thrum.errors import BadParams
 
 Json = dict[str, Any]
 Function = Callable[..., Any]
-_MODULES = ("agent", "health", "message", "overview", "revision", "session", "subscription", "sync", "thread", "user")
+_MODULES = (
+    "agent",
+    "health",
+    "message",
+    "overview",
+    "revision",
+    "search",
+    "session",
+    "subscription",
+    "sync",
+    "thread",
+    "user",
+)
 METHODS: dict[str, Method] = {}
 
 

@@ -86,7 +86,9 @@ INSERT INTO tally SELECT address, COUNT(*) FROM audience GROUP BY address;
 INSERT INTO tally SELECT '*' || author, COUNT(*) FROM audience WHERE address = '*' GROUP BY author;
 """
 
-LOCAL = frozenset({"state", "folder", "segment", "reader", "change"})
+SEARCH = frozenset({"words", "words_config", "words_content", "words_data", "words_docsize", "words_idx"})
+"""The index of words and what FTS5 keeps it in; made at the first search."""
+LOCAL = frozenset({"state", "folder", "segment", "reader", "change"}) | SEARCH
 """Tables that say how far and in which order this database has read, not what the logs say."""
 
 
