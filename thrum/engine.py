@@ -258,6 +258,22 @@ class _Home:
                 return other.name if self._place is not None else ""
         return ""
 
+    def forget(self, agent_id: str) -> None:
+        for folder in self._identity_folders():
+            identities.remove(folder, agent_id)
+
+    def settled(self) -> set[str]:
+        return {one.agent_id for folder in self._identity_folders() for one in identities.present(folder)}
+
+    def worktrees(self) -> set[str]:
+        place = self._engine.place
+        return {found.name for found in places.worktrees(place)} | places.locked_away(place)
+
+    def branches(self) -> set[str]:
+        from thrum.git import context
+
+        return context.branches(self._engine.place)
+
     def git_user(self) -> tuple[str, str]:
         from thrum.git.command import run
 
@@ -275,6 +291,10 @@ class _Home:
             return False
         identities.save(folder, identity, self.worktree, updated_at)
         return True
+
+    def _identity_folders(self) -> list[str]:
+        found = (place.identities_dir for place in places.worktrees(self._engine.place))
+        return [folder for folder in found if folder]
 
     def _find(self, cwd: str) -> Place:
         found = places.find(cwd)

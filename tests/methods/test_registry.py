@@ -1,4 +1,8 @@
 import inspect
+import re
+import types
+import typing
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,6 +11,7 @@ from hypothesis import strategies as st
 from thrum.errors import BadParams, NotFound, ThrumError
 from thrum.methods import registry
 from thrum.methods.registry import Pair, bind
+from thrum.methods.writing import Draft
 
 METHODS = registry.load()
 SEND = METHODS["message.send"]
@@ -30,6 +35,80 @@ def test_every_parameter_has_a_type_that_can_be_checked(name):
 def needed(method):
     samples = {str: "x", list[str]: ["x"], int: 1, bool: True}
     return {p.name: samples.get(p.kind, "x") for p in method.parameters if p.required}
+
+
+EVERY_PARAMETER = [(method, p.name) for method in sorted(METHODS) for p in METHODS[method].parameters]
+JSON_VALUES = {
+    "text": "x",
+    "whole number": 3,
+    "number": 2.5,
+    "truth": True,
+    "object": {"n": 1},
+    "list": [{"n": 1}],
+    "texts": ["x"],
+    "lists": [["x"]],
+}
+FITS = {
+    str: {"text"},
+    int: {"whole number"},
+    float: {"number", "whole number"},
+    bool: {"truth"},
+    dict[str, Any]: {"object"},
+    list[str]: {"texts"},
+}
+
+
+def fitting(kind):
+    """The names of those JSON values that a type takes."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return set().union(*(FITS.get(one, set()) for one in kinds))
+
+
+@pytest.mark.parametrize(("method", "field"), EVERY_PARAMETER)
+def test_every_parameter_of_every_method_refuses_the_wrong_type_by_its_name(method, field):
+    wanted = METHODS[method]
+    kind = next(p.kind for p in wanted.parameters if p.name == field)
+    fits = fitting(kind)
+    assert len(fits) < len(JSON_VALUES)
+    for name, value in JSON_VALUES.items():
+        if name in fits:
+            bind(wanted, {**needed(wanted), field: value})
+        else:
+            with pytest.raises(BadParams, match=field) as caught:
+                bind(wanted, {**needed(wanted), field: value})
+            assert caught.value.code == -32602
+
+
+@pytest.mark.parametrize(("method", "field"), EVERY_PARAMETER)
+def test_every_parameter_says_what_it_means(method, field):
+    about = next(p.about for p in METHODS[method].parameters if p.name == field)
+    assert about and not about.endswith(".") and about[0] == about[0].lower()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_says_what_it_gives(method):
+    assert re.search(r"[Gg]ives\s(what\s)?`", METHODS[method].details)
+
+
+def test_a_list_or_a_text_is_either():
+    create = METHODS["thread.create"]
+    for recipient in ("bob", ["bob"]):
+        assert bind(create, {"title": "t", "recipient": recipient})["recipient"] == recipient
+    with pytest.raises(BadParams, match="recipient"):
+        bind(create, {"title": "t", "recipient": [1]})
+
+
+def test_an_objects_fields_are_checked_and_named():
+    create = METHODS["thread.create"]
+    bound = bind(create, {"title": "t", "message": {"CONTENT": "x", "priority": None, "other": 1}})
+    assert bound["message"] == Draft("x")
+    for message, word in (
+        ({}, "content"),
+        ({"content": 1}, "message.content"),
+        ({"content": "x", "structured": []}, "structured"),
+    ):
+        with pytest.raises(BadParams, match=word):
+            bind(create, {"title": "t", "message": message})
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

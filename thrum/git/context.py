@@ -69,6 +69,12 @@ def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Conte
     return context
 
 
+def branches(place: Place) -> set[str]:
+    """The names of all local branches. Raises GitError."""
+    listed = run(["for-each-ref", "--format=%(refname)", "refs/heads"], place.worktree or place.common_dir).out
+    return {line.removeprefix("refs/heads/") for line in listed.decode("utf-8", "surrogateescape").splitlines()}
+
+
 def mark_time(place: Place) -> int:
     """When a git hook of ours last left its mark here, in ns since the epoch; 0 for never."""
     try:

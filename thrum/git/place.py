@@ -125,6 +125,18 @@ def worktrees(place: Place) -> list[Place]:
     return found + sorted(_linked(place), key=lambda linked: linked.worktree or "")
 
 
+def locked_away(place: Place) -> set[str]:
+    """The names of linked worktrees that `git worktree lock` keeps though their folder is not there now."""
+    folder = os.path.join(place.common_dir, "worktrees")
+    found = set()
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        metadata = os.path.join(folder, name)
+        pointer = _read_line(os.path.join(metadata, "gitdir"))
+        if pointer is not None and worktree_of(metadata) is None and os.path.lexists(os.path.join(metadata, "locked")):
+            found.add(os.path.basename(os.path.dirname(pointer)))
+    return found
+
+
 def worktree_of(metadata: str) -> str | None:
     """The top folder that the linked worktree's git directory `metadata` belongs to; None when it is gone."""
     pointer = _read_line(os.path.join(metadata, "gitdir"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any
+from typing import Annotated, Any
 
 from thrum.core import clock, events, ids
 from thrum.core.identity import Identity
 from thrum.errors import BadParams, NameTaken
-from thrum.methods import presence
+from thrum.methods import parameters, presence
 from thrum.methods.context import Context
 from thrum.methods.registry import method
 
@@ -20,26 +20,27 @@ _NAME_RULE = "1 to 64 lower-case letters, digits and _; not user_…, " + ", ".j
 @method("agent.register")
 def register(
     ctx: Context,
-    role: str,
-    module: str,
-    name: str = "",
-    display: str = "",
-    force: bool = False,
-    re_register: bool = False,
+    role: parameters.Role,
+    module: parameters.Module,
+    name: parameters.AgentName = "",
+    display: parameters.Display = "",
+    force: Annotated[bool, "the agent has moved here from the worktree or clone that has its name"] = False,
+    re_register: Annotated[bool, "state the registration anew though nothing changed"] = False,
 ) -> Json:
     """Register an agent and make it an identity of the caller's worktree.
 
-    Registering again is harmless, and updates role, module and display. A name that another worktree or clone uses is
-    refused, unless forced: the same agent has moved here.
+    Registering again is harmless, and updates role, module and display. Several agents may have the same role and module, and
+    a worktree may be home to several. A name that another worktree or clone uses is refused (NameTaken), unless forced. Gives
+    `{agent_id, status, role, module, display}`, `status` being `registered` or `updated`.
     """
     _check_words(role, module, name)
     check_display(display)
     agent_id = name or _generate(ctx, role, module)
     known = ctx.roster.agent(agent_id)
-    if not (force or re_register):
+    if not force:
         _check_free(ctx, agent_id, known)
     display = display or (known["display"] if known else "")
-    changed = known is None or (role, module, display, ctx.origin) != _facts(known)
+    changed = known is None or re_register or (role, module, display, ctx.origin) != _facts(known)
     instant = ctx.now()
     if changed or (ctx.home.worktree and known and known["worktree"] != ctx.home.worktree):
         version = ctx.roster.last_version(agent_id) + 1
@@ -50,8 +51,15 @@ def register(
 
 
 @method("agent.list")
-def list_(ctx: Context, role: str = "", module: str = "") -> Json:
-    """List every agent, newest registration first, with who is online."""
+def list_(
+    ctx: Context, role: Annotated[str, "only this role"] = "", module: Annotated[str, "only this module"] = ""
+) -> Json:
+    """List every agent, newest registration first, with who is online.
+
+    Users are listed too. Gives `{agents}`, each `{agent_id, kind, role, module, display, registered_at, last_seen_at?, status,
+    worktree?, here, session_id?, intent?, current_task?}`: `status` is online or offline, `here` whether it
+    lives in this clone.
+    """
     wanted = [
         agent
         for agent in presence.everyone(ctx)
@@ -62,7 +70,11 @@ def list_(ctx: Context, role: str = "", module: str = "") -> Json:
 
 @method("agent.whoami")
 def whoami(ctx: Context) -> Json:
-    """Say who the caller is, and what decided it."""
+    """Say who the caller is, and what decided it.
+
+    Gives `{agent_id, role, module, display, source, registered, worktree?, session_id?, session_start?}`; `source` is flags,
+    environment, identity_file or caller. Nobody, or several and none chosen: NoIdentity. Two that differ: Contradiction.
+    """
     identity = ctx.identify()
     agent_id = identity.agent_id
     registered = ctx.roster.agent(agent_id)
@@ -82,10 +94,19 @@ def whoami(ctx: Context) -> Json:
 
 
 @method("agent.listContext", reads_git=True)
-def list_context(ctx: Context, agent_id: str = "", branch: str = "", file: str = "") -> Json:
+def list_context(
+    ctx: Context,
+    agent_id: Annotated[str, "only this agent, or this role"] = "",
+    branch: Annotated[str, "only this branch"] = "",
+    file: Annotated[
+        str, "only who has this path changed, from the top of the repository; a folder: anything in it"
+    ] = "",
+) -> Json:
     """List what agents work on: branch, unmerged commits, changed and uncommitted files, intent, task.
 
-    `agent_id` is an agent or a role; `file` is a path from the top of the repository.
+    Gives `{contexts}`, the freshest first, each `{session_id, agent_id, branch?, worktree?, unmerged_commits?: [{sha, message,
+    files}], uncommitted_files?, changed_files?, git_updated_at?, intent?, intent_updated_at?, current_task?,
+    task_updated_at?}`.
     """
     word = agent_id.removeprefix("@")
     roles = {agent.agent_id: agent.role for agent in ctx.roster.known()}
@@ -100,11 +121,14 @@ def list_context(ctx: Context, agent_id: str = "", branch: str = "", file: str =
 
 
 @method("agent.whoHas", reads_git=True)
-def who_has(ctx: Context, file: str) -> Json:
+def who_has(
+    ctx: Context,
+    file: Annotated[str, "a path from the top of the repository; a folder: everything in it; a bare name: anywhere"],
+) -> Json:
     """Say who is editing a file: uncommitted, or in commits that are not merged yet.
 
-    `file` is a path from the top of the repository; a folder asks for everything below it; a bare name is looked for
-    everywhere when nothing has exactly that path.
+    A bare name is looked for everywhere when nothing has exactly that path. Gives `{file, holders, contexts}`; a holder is
+    `{agent_id, role, status, branch, uncommitted, committed, intent, git_updated_at}`.
     """
     if not file.strip():
         raise BadParams("file is required", "git thrum who-has PATH")
@@ -119,8 +143,11 @@ def who_has(ctx: Context, file: str) -> Json:
 
 
 @method("agent.ping", reads_git=True)
-def ping(ctx: Context, agent: str) -> Json:
-    """Say whether an agent is at work, and on what."""
+def ping(ctx: Context, agent: Annotated[str, "an agent, or a role that only one has"]) -> Json:
+    """Say whether an agent is at work, and on what.
+
+    Gives `{agent, context}`, as in `agent.list` and `agent.listContext`. Nobody by that name: NotFound.
+    """
     agent_id = ctx.agent_id(agent)
     described = next(a for a in presence.everyone(ctx) if a["agent_id"] == agent_id)
     found = [context for context in presence.contexts(ctx) if context["agent_id"] == agent_id]

@@ -53,6 +53,18 @@ class Home(Protocol):
     def elsewhere(self, agent_id: str) -> str:
         """The other worktree of this clone that has an identity of that name, "" if none has."""
 
+    def forget(self, agent_id: str) -> None:
+        """Takes the identity files of that name away, in every worktree of this clone."""
+
+    def settled(self) -> set[str]:
+        """The agents of which a worktree of this clone has an identity file."""
+
+    def worktrees(self) -> set[str]:
+        """The names of this clone's worktrees, and of those that git was told to keep though they are not there now."""
+
+    def branches(self) -> set[str]:
+        """The names of this clone's branches."""
+
     def git_user(self) -> tuple[str, str]:
         """git's `user.name` and `user.email` here; "" where it has none."""
 

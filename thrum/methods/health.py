@@ -10,7 +10,10 @@ from thrum.methods.registry import method
 
 @method("health")
 def health(ctx: Context) -> dict[str, Any]:
-    """Say that thrum answers, its version and how the sync stands."""
+    """Say that thrum answers, its version and how the sync stands.
+
+    Gives `{status, uptime_ms, version, repo_id, sync_state}`, from a daemon also its `pid`, `socket` and the like.
+    """
     return {
         "status": "ok",
         "uptime_ms": int(ctx.uptime() * 1000),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from thrum.core.selection import Filter
 from thrum.errors import ThrumError
-from thrum.methods import agent, presence, session
+from thrum.methods import agent, parameters, presence, session
 from thrum.methods.context import Context
 from thrum.methods.registry import method
 
@@ -15,9 +15,18 @@ Json = dict[str, Any]
 
 @method("quickstart")
 def quickstart(
-    ctx: Context, role: str, module: str, name: str = "", display: str = "", intent: str = "", force: bool = False
+    ctx: Context,
+    role: parameters.Role,
+    module: parameters.Module,
+    name: parameters.AgentName = "",
+    display: parameters.Display = "",
+    intent: Annotated[str, "what the session is for"] = "",
+    force: Annotated[bool, "the agent has moved here from the worktree or clone that has its name"] = False,
 ) -> Json:
-    """Register an agent in this worktree and start its session, with an intent if one is given."""
+    """Register an agent in this worktree and start its session, with an intent if one is given.
+
+    Gives `{register, session, intent?, worktree}`: what `agent.register`, `session.start` and `session.setIntent` give.
+    """
     registered = agent.register(ctx, role, module, name, display, force)
     started = session.start(ctx, registered["agent_id"]) if _speaks(ctx, registered["agent_id"]) else {}
     result: Json = {"register": registered, "session": started, "worktree": ctx.home.worktree}
@@ -28,7 +37,11 @@ def quickstart(
 
 @method("status", reads_git=True)
 def status(ctx: Context) -> Json:
-    """Show who you are, what you work on, your mail and the sync."""
+    """Show who you are, what you work on, your mail and the sync.
+
+    Gives `{agent, work_context, inbox: {total, unread}, sync, version, repo_id}`. When nobody can be told to be you, `agent` is
+    null, and `why` and `hint` say what to do.
+    """
     result: Json = {"sync": ctx.sync.status(), "version": ctx.version, "repo_id": ctx.home.repository_id}
     try:
         me = agent.whoami(ctx)
@@ -42,7 +55,10 @@ def status(ctx: Context) -> Json:
 
 @method("overview", reads_git=True)
 def overview(ctx: Context) -> Json:
-    """Show everything at a glance: you, your team and its work, your mail, the sync."""
+    """Show everything at a glance: you, your team and its work, your mail, the sync.
+
+    Gives what `status` gives, and `team`: the other agents as in `agent.list`, each with its `context`.
+    """
     result = status(ctx)
     me = (result.get("agent") or {}).get("agent_id")
     by_agent: dict[str, Json] = {}

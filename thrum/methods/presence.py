@@ -46,7 +46,8 @@ def contexts(ctx: Context) -> list[Json]:
     ctx.refresh_contexts()
     sessions = {session["session_id"]: session for session in ctx.roster.sessions()}
     described: list[Json] = []
-    stated = ctx.roster.contexts()
+    retired = ctx.roster.retired()
+    stated = [context for context in ctx.roster.contexts() if context["agent_id"] not in retired]
     for context in stated:
         session = sessions.get(context.get("session_id") or "")
         if context["origin"] or not (session and session["ended_at"]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from thrum.core import clock, events
 from thrum.errors import BadParams, Forbidden, NoSession, NotFound
+from thrum.methods import parameters
 from thrum.methods.context import Context
 from thrum.methods.registry import Pair, method
 
@@ -15,8 +16,16 @@ _SEEN_EVERY = 60 * clock.SECOND
 
 
 @method("session.start")
-def start(ctx: Context, agent_id: str = "", scopes: list[Pair] | None = None, refs: list[Pair] | None = None) -> Json:
-    """Start a session; what the agent left open in this clone is ended first, as `crash_recovered`."""
+def start(
+    ctx: Context,
+    agent_id: Annotated[str, "whose; must be the caller itself, if it says who it is"] = "",
+    scopes: parameters.Scopes = None,
+    refs: parameters.Refs = None,
+) -> Json:
+    """Start a session; what the agent left open in this clone is ended first, as `crash_recovered`.
+
+    Gives `{session_id, agent_id, started_at}`. Somebody who is not registered: NotFound; for somebody else: Forbidden.
+    """
     me = _whose(ctx, agent_id)
     instant = ctx.now()
     stale = [s for s in ctx.roster.sessions(me, active_only=True) if s["origin"] == ctx.origin]
@@ -36,8 +45,15 @@ def start(ctx: Context, agent_id: str = "", scopes: list[Pair] | None = None, re
 
 
 @method("session.end")
-def end(ctx: Context, session_id: str = "", reason: str = "normal") -> Json:
-    """End a session, the caller's open one if none is named."""
+def end(
+    ctx: Context,
+    session_id: parameters.SessionId = "",
+    reason: Annotated[str, "why, at most 200 characters"] = "normal",
+) -> Json:
+    """End a session, the caller's open one if none is named.
+
+    Its subscriptions end with it. One that has ended already stays as it is. Gives `{session_id, ended_at, duration_ms}`.
+    """
     session = _session(ctx, session_id)
     instant = ctx.now()
     if session["ended_at"] is None:
@@ -50,8 +66,16 @@ def end(ctx: Context, session_id: str = "", reason: str = "normal") -> Json:
 
 
 @method("session.list")
-def list_(ctx: Context, agent_id: str = "", active_only: bool = False) -> Json:
-    """List sessions, newest first."""
+def list_(
+    ctx: Context,
+    agent_id: Annotated[str, "only this agent's"] = "",
+    active_only: Annotated[bool, "only those that have not ended"] = False,
+) -> Json:
+    """List sessions, newest first.
+
+    Gives `{sessions}`, each `{session_id, agent_id, started_at, ended_at?, end_reason?, last_seen_at, intent?, current_task?,
+    status}`; `status` is active or ended.
+    """
     word = agent_id.removeprefix("@")
     found = ctx.roster.sessions(ctx.agent_id(word) if word else "", active_only=active_only)
     names = (
@@ -71,13 +95,16 @@ def list_(ctx: Context, agent_id: str = "", active_only: bool = False) -> Json:
 @method("session.heartbeat", reads_git=True)
 def heartbeat(
     ctx: Context,
-    session_id: str = "",
-    add_scopes: list[Pair] | None = None,
-    remove_scopes: list[Pair] | None = None,
-    add_refs: list[Pair] | None = None,
-    remove_refs: list[Pair] | None = None,
+    session_id: parameters.SessionId = "",
+    add_scopes: Annotated[list[Pair] | None, "scopes the session has from now on"] = None,
+    remove_scopes: Annotated[list[Pair] | None, "scopes it has no longer; before what is added"] = None,
+    add_refs: Annotated[list[Pair] | None, "refs the session has from now on"] = None,
+    remove_refs: Annotated[list[Pair] | None, "refs it has no longer; before what is added"] = None,
 ) -> Json:
-    """Say that the session is alive; add and remove its scopes and refs; read its git context anew."""
+    """Say that the session is alive; add and remove its scopes and refs; read its git context anew.
+
+    Gives `{session_id, last_seen_at, scopes, refs}`. One that has ended: NoSession.
+    """
     session = _open(ctx, session_id)
     instant = ctx.now()
     changes = {
@@ -96,16 +123,30 @@ def heartbeat(
 
 
 @method("session.setIntent")
-def set_intent(ctx: Context, intent: str, session_id: str = "") -> Json:
-    """Say what the session is for; an empty text clears it."""
+def set_intent(
+    ctx: Context,
+    intent: Annotated[str, "at most 2000 characters"],
+    session_id: parameters.SessionId = "",
+) -> Json:
+    """Say what the session is for; an empty text clears it.
+
+    Gives `{session_id, intent, intent_updated_at}`. One that has ended: NoSession.
+    """
     session, instant = _open(ctx, session_id), ctx.now()
     _update(ctx, instant, session, intent=_words("intent", intent))
     return {"session_id": session["session_id"], "intent": intent, "intent_updated_at": clock.text(instant)}
 
 
 @method("session.setTask")
-def set_task(ctx: Context, current_task: str, session_id: str = "") -> Json:
-    """Say what is being worked on right now; an empty text clears it."""
+def set_task(
+    ctx: Context,
+    current_task: Annotated[str, "at most 2000 characters"],
+    session_id: parameters.SessionId = "",
+) -> Json:
+    """Say what is being worked on right now; an empty text clears it.
+
+    Gives `{session_id, current_task, task_updated_at}`. One that has ended: NoSession.
+    """
     session, instant = _open(ctx, session_id), ctx.now()
     _update(ctx, instant, session, current_task=_words("current_task", current_task))
     return {"session_id": session["session_id"], "current_task": current_task, "task_updated_at": clock.text(instant)}

@@ -14,14 +14,18 @@ Json = dict[str, Any]
 def status(ctx: Context) -> Json:
     """Say when it last worked, what failed since, and what the remote does not have yet.
 
-    `sync_state`: `off`, `no_remote`, `idle` (never tried), `synced`, `pending` (something waits for the next cycle) or `error`.
+    Gives `{running, sync_state, last_sync_at, last_error?, remote, ...}`. `sync_state` is `off`, `no_remote`, `idle` (never
+    tried), `synced`, `pending` (something waits for the next cycle) or `error`.
     """
     return ctx.sync.status()
 
 
 @method("sync.force", reads_git=True)
 def force(ctx: Context) -> Json:
-    """Run one cycle now: fetch, unite, commit, push."""
+    """Run one cycle now: fetch, unite, commit, push.
+
+    Gives `{triggered, ok, error, received, pushed}` of that cycle, and what `sync.status` gives after it.
+    """
     ctx.refresh_contexts()
     report = ctx.sync.force()
     return {"triggered": True, **report, **ctx.sync.status()}

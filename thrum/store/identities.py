@@ -6,6 +6,7 @@ files and no choice, a choice without a file, a choice that contradicts its file
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -87,6 +88,12 @@ def save(folder: str, identity: Identity, worktree: str, updated_at: str) -> Non
     }
     with disk.explained("write the identity file"):
         disk.replace(f"{folder}/{ids.stem(identity.agent_id)}.json", json.dumps(document, indent=2).encode())
+
+
+def remove(folder: str, agent_id: str) -> None:
+    """Takes an identity's file away, if there is one. Raises StorageError."""
+    with disk.explained("remove the identity file"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(f"{folder}/{ids.stem(agent_id)}.json")
 
 
 def _names(folder: str) -> list[str]:

@@ -44,6 +44,11 @@ class Roster:
         found = _rows(self._connect().execute(_AGENTS + " AND g.agent_id = ?", (agent_id,)))
         return found[0] if found else None
 
+    def retired(self) -> set[str]:
+        """Everyone who was registered and has been deleted since."""
+        query = f"SELECT g.agent_id FROM agent g WHERE NOT {_ALIVE}"
+        return {row[0] for row in self._connect().execute(query)}
+
     def known(self) -> list[Known]:
         """Everyone, as routing sees them."""
         return [Known(agent["agent_id"], agent["role"]) for agent in self.agents()]
