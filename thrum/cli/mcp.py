@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Annotated
 
 import typer
 
+from thrum import client
 from thrum.cli.answer import claim_for
 from thrum.cli.console import directory
 from thrum.cli.options import Options
 from thrum.cli.plan import Local
 from thrum.errors import Refused, UsageError
+
+_START = "claude mcp add thrum -- git-thrum mcp serve"
 
 
 def serve(
@@ -40,8 +44,17 @@ def _serve(options: Options, agent_id: str) -> int:
         ) from error
     from thrum.daemon import offspring
 
+    _check_pipes()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread that reads standard input keeps an exception from ending us
     try:
         return server.run(claim)
     finally:
         offspring.end()
+
+
+def _check_pipes() -> None:
+    """A server without somebody to serve is a mistake; one at a terminal may be, and says so."""
+    if sys.stdin is None or sys.stdout is None:
+        raise Refused("an MCP server talks over standard input and output, and one of them is closed", _START)
+    if sys.stdin.isatty():
+        client.write("", f"this is an MCP server and waits for a client; Ctrl-C ends it\n  try: {_START}\n")

@@ -83,6 +83,6 @@ class Desk:
     async def _report(self, seconds: float) -> None:
         began = time.monotonic()
         while True:
-            waited = min(time.monotonic() - began, seconds)
+            waited = round(min(time.monotonic() - began, seconds), 1)
             await self._request.session.report_progress(waited, seconds, "waiting for mail")
             await anyio.sleep(_PROGRESS_EVERY)

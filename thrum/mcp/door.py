@@ -27,6 +27,8 @@ Json = dict[str, Any]
 WAIT = "message.wait"
 _SIGN_OF_LIFE = 5.0
 """Seconds without an answer after which the daemon is asked whether it still lives."""
+_REST = 30.0
+"""Seconds for which a daemon that does not even say that is left alone."""
 _LOOK_FOR_DAEMON = 2.0
 """Seconds between two looks for a daemon while a wait goes on in this process."""
 _MOMENT = 0.05
@@ -41,6 +43,7 @@ class Door:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self._resting_until = 0.0
 
     async def call(self, method: str, params: Json) -> Any:
         """One call's result. Raises ThrumError."""
@@ -84,14 +87,19 @@ class Door:
     async def _ask_daemon(self, method: str, params: Json) -> Any | None:
         """The daemon's result, None when there is no daemon that answers. Raises ThrumError for its refusal."""
         path = place.find(self.claim.cwd).socket
+        if time.monotonic() < self._resting_until:
+            return None
         try:
             self.claim.cwd.encode()  # bytes that are no UTF-8 do not travel as JSON: ValueError
             line = jsonrpc.encode(self._request(method, params)) + b"\n"
             connection = client.connect(path)
-            answer = json.loads(await _exchange(connection, path, line)) if connection else None
+            answer = json.loads(await _exchange(connection, path, line)) if connection else {}
+        except TimeoutError:
+            self._resting_until = time.monotonic() + _REST
+            return None
         except (OSError, ValueError):  # it has gone, or never was a daemon
             return None
-        return _result(answer) if answer else None
+        return _result(answer)
 
     def _request(self, method: str, params: Json) -> Json:
         claim = self.claim
@@ -115,7 +123,10 @@ class _CallOff:
 
 
 async def _exchange(connection: Any, path: str, line: bytes) -> bytes:
-    """One line there, one line back; b"" when the daemon went or fell silent. The connection is closed in the end."""
+    """One line there, one line back; b"" when the daemon went. Raises TimeoutError when it fell silent.
+
+    The connection is closed in the end, also when the caller is cancelled: that ends what was asked.
+    """
     connected = socket.socket(fileno=connection.detach())
     reader, writer = await asyncio.open_unix_connection(sock=connected, limit=_LARGEST_ANSWER)
     answer = asyncio.ensure_future(reader.readline())
@@ -123,7 +134,7 @@ async def _exchange(connection: Any, path: str, line: bytes) -> bytes:
         writer.write(line)
         while not (await asyncio.wait({answer}, timeout=_SIGN_OF_LIFE))[0]:
             if not await to_thread.run_sync(client.lives, path):
-                return b""
+                raise TimeoutError
         return answer.result()
     finally:
         answer.cancel()
