@@ -131,7 +131,7 @@ class Settings:
         self.allow_public = allow_public
         """Whether a remote that anybody may read is accepted (`thrum.allowPublic`)."""
         self.ws_port = ws_port
-        """The WebSocket's TCP port on the loopback, 0 for any (`thrum.wsPort`, `THRUM_WS_PORT`)."""
+        """Where the WebSocket looks for a free port of the loopback; 0 switches it off (`THRUM_WS_PORT`, `thrum.wsPort`)."""
         self.online_window = online_window
         """Seconds after a sign of life during which an agent counts as online (`thrum.onlineWindow`)."""
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from thrum.config import Settings
-from thrum.daemon import app
+from thrum.daemon import app, web
 from thrum.daemon.dispatch import Execute
 from thrum.engine import Claim
 from thrum.errors import StorageError
@@ -35,7 +35,7 @@ def main() -> None:
             raise StorageError("the disk is made of cheese", "buy another")
         return Settings.load(place.common_dir, place.worktree, os.environ)
 
-    app.run(place, load, run_cli, warm=lambda: print("warm", flush=True))
+    app.run(place, load, run_cli, (web.door,), warm=lambda: print("warm", flush=True))
 
 
 main()

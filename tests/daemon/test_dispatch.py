@@ -115,9 +115,19 @@ def test_a_batch_is_run_and_its_notifications_are_not_answered() -> None:
     play(scene)
 
 
-def test_a_single_notification_is_answered_without_an_id() -> None:
+def test_a_single_notification_is_executed_and_not_answered() -> None:
     async def scene(house: House) -> None:
-        line = b'{"jsonrpc":"2.0","method":"say","params":{"text":"a"}}'
+        conversation = house.dispatcher.open()
+        assert await conversation.answer(b'{"jsonrpc":"2.0","method":"say","params":{"text":"a"}}') == b""
+        assert await conversation.answer(b'{"jsonrpc":"2.0","method":"no.such"}') == b""
+        assert house.engine.said == ["a"]
+
+    play(scene)
+
+
+def test_a_request_whose_id_is_null_is_answered_without_one() -> None:
+    async def scene(house: House) -> None:
+        line = b'{"jsonrpc":"2.0","id":null,"method":"say","params":{"text":"a"}}'
         assert json.loads(await house.dispatcher.open().answer(line)) == {"jsonrpc": "2.0", "result": {"count": 1}}
 
     play(scene)

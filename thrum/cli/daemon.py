@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,6 @@ from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
 from thrum.cli.text import fields, lasting, safe, when
 from thrum.errors import Refused
-from thrum.git.place import Place
 
 Json = dict[str, Any]
 _TAIL = 1 << 20
@@ -116,6 +114,8 @@ def shown(found: Json, style: Style) -> str:
     pairs = [("daemon", state), ("up", found.get("uptime") or ""), ("version", safe(found.get("version") or ""))]
     pairs += [("repository", safe(found.get("repo_path") or "")), ("sync", safe(found.get("sync_state") or ""))]
     pairs += [("error", safe(found.get("error") or "")), ("log", safe(found.get("log") or ""))]
+    pairs += [("websocket", safe(found.get("ws_url") or found.get("ws_error") or ""))]
+    pairs += [("token", safe(found.get("ws_token_file") or ""))]
     if style.verbose:
         pairs += [("socket", safe(found.get("socket") or "")), ("since", when(found.get("started_at"), style))]
     return fields(pairs) + "\n"
@@ -164,14 +164,10 @@ def _follow(path: str, position: int) -> int:
 def _run(options: Options) -> int:
     from thrum.cli import answer, app
     from thrum.daemon import app as daemon
+    from thrum.daemon import web
 
     place = here(options)
     app.warm_up()
     run_cli = functools.partial(answer.run_cli, common_dir=place.common_dir)
-    daemon.run(place, lambda: settings_of(place), run_cli, _doors(place))
+    daemon.run(place, lambda: settings_of(place), run_cli, (web.door,))
     return 0
-
-
-def _doors(place: Place) -> Sequence[Callable[..., Any]]:
-    """The ways in beside the Unix socket."""
-    return ()

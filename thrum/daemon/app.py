@@ -33,8 +33,8 @@ from thrum.git.place import Place
 from thrum.store.projection import News
 
 Json = dict[str, Any]
-Door = Callable[[Dispatcher], AbstractAsyncContextManager[Json]]
-"""Another way in, e.g. a WebSocket: open while the context is; gives what `health` should tell of it."""
+Door = Callable[[Dispatcher, Place, Settings], AbstractAsyncContextManager[Json]]
+"""Another way in, e.g. a WebSocket: open while the context is; gives what `health` should tell of it, now or later."""
 
 STOP_TIMEOUT = 5.0
 """Seconds for what is under way when we are told to stop."""
@@ -123,7 +123,7 @@ class Daemon:
         """Use `open`."""
         self.place, self.settings, self.engine = place, settings, engine
         self._ownership, self._log_path = ownership, log_path
-        self._extra: Json = {}
+        self._extra: list[Json] = []
         self._started = time.monotonic()
 
     @classmethod
@@ -165,7 +165,7 @@ class Daemon:
         server = await Server.listen(place.socket, dispatcher.open)
         stack.push_async_callback(_take_leave, dispatcher, server)
         for door in doors:
-            daemon._extra.update(await stack.enter_async_context(door(dispatcher)))
+            daemon._extra.append(await stack.enter_async_context(door(dispatcher, place, settings)))
         ownership.announce(log_path)
         chores = Chores(engine, worker, feed, pace, errands, lambda: daemon._check_up(server, stop))
         stack.push_async_callback(chores.close)
@@ -181,7 +181,7 @@ class Daemon:
             "socket": self.place.socket,
             "log": self._log_path,
             "common_dir": self.place.common_dir,
-            **self._extra,
+            **{name: fact for told in self._extra for name, fact in told.items()},
         }
 
     async def _check_up(self, server: Server, stop: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import thrum
 from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
+from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
 from thrum.daemon.postponed import Call, Postponed
 from thrum.daemon.tally import Tally
@@ -50,6 +51,9 @@ class MethodLike(Protocol):
 class EngineLike(Protocol):
     """What dispatch asks of the engine, always on the worker's thread."""
 
+    issue_token: Callable[[str], str]
+    """Makes the token that `user.register` gives to a user."""
+
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """One call. Raises ThrumError."""
 
@@ -61,6 +65,15 @@ class EngineLike(Protocol):
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any:
         """One look of a method that waits; None for nothing yet. Raises ThrumError."""
+
+    def cursor(self) -> Any:
+        """Where arrival stands now."""
+
+    def cursor_since(self, known_id: str) -> Any:
+        """Where it stood after the event or message of that id. Raises NotFound."""
+
+    def notices(self, agent_id: str, session_id: str, cursor: Any) -> NoticesLike:
+        """What arrived for the session since then."""
 
 
 class SyncLike(Protocol):
@@ -99,11 +112,12 @@ class Dispatcher:
         self.methods, self.facts, self.run_cli = methods, facts, run_cli
         self.tally = Tally()
         self.postponed = Postponed()
+        self.delivery = Delivery(engine, worker, feed)
         self.is_stopping = False
 
-    def open(self) -> Conversation:
-        """A conversation with one client."""
-        return Conversation(self)
+    def open(self, push: Push | None = None) -> Conversation:
+        """A conversation with one client, to whom `push` sends what was subscribed to."""
+        return Conversation(self, push)
 
     def stop(self) -> None:
         """Refuses what comes from now on, and sends away who waits."""
@@ -114,10 +128,13 @@ class Dispatcher:
 class Conversation:
     """One client's requests."""
 
-    def __init__(self, shared: Dispatcher) -> None:
+    def __init__(self, shared: Dispatcher, push: Push | None = None) -> None:
         self._shared = shared
+        self._ears = Ears(shared.delivery, push) if push is not None else None
         self._waits: set[asyncio.Task[Any]] = set()
         self._own: dict[str, Callable[[Json, Claim], Awaitable[Any]]] = {
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
             "health": self._health,
             "sync.force": self._force_sync,
             "sync.status": self._sync_status,
@@ -130,14 +147,21 @@ class Conversation:
         """The client is gone: whatever still waits for it is cancelled."""
         for task in list(self._waits):
             task.cancel()
+        if self._ears is not None:
+            self._ears.close()
+
+    def settle(self) -> None:
+        """The last answer has been written: notifications it promised may follow."""
+        if self._ears is not None:
+            self._ears.settle()
 
     async def answer(self, line: bytes | str | None) -> bytes:
         """The answer to one line or frame (None: it was too long), without a newline; b"" when none is wanted."""
         asked = jsonrpc.parse(line)
         if not isinstance(asked, list):
             return await self._answer_one(asked)
-        answers = [(one, await self._answer_one(one)) for one in asked]
-        return jsonrpc.batch([said for one, said in answers if isinstance(one, Problem) or not one.is_notification])
+        answers = [await self._answer_one(one) for one in asked]
+        return jsonrpc.batch([answer for answer in answers if answer])
 
     async def execute(self, method: str, params: Json, claim: Claim) -> Any:
         """Runs one method, however long it waits. Raises ThrumError."""
@@ -157,10 +181,15 @@ class Conversation:
             self._shared.tally.note(method, time.perf_counter() - started)
 
     async def _answer_one(self, asked: Request | Problem) -> bytes:
+        """The answer to one request; b"" to a notification, which is executed all the same."""
         if isinstance(asked, Problem):
             return jsonrpc.failure(*asked)
+        answer = await self._answer_request(asked)
+        return b"" if asked.is_notification else answer
+
+    async def _answer_request(self, asked: Request) -> bytes:
         try:
-            claim, params = read_claim(asked.params)
+            claim, params = self._read(asked.params)
             return jsonrpc.result(asked.id, await self.execute(asked.method, params, claim))
         except UnknownMethodError as unknown:
             return jsonrpc.failure(asked.id, unknown.code, "Method not found", str(unknown))
@@ -175,6 +204,26 @@ class Conversation:
         log.exception("incident %s in %.80r", incident, asked.method)
         hint = f"incident {incident} in the daemon's log has the details"
         return jsonrpc.failure(asked.id, jsonrpc.INTERNAL_ERROR, "Internal error", {"kind": "Internal", "hint": hint})
+
+    def _read(self, params: Json) -> tuple[Claim, Json]:
+        """Who calls, and the parameters without that. Raises BadParams."""
+        return read_claim(params)
+
+    def _wants_pushes(self, params: Json) -> bool:
+        """Whether a subscription is for this connection. v0.1.0's clients on the socket would take a push for an answer."""
+        return {key.lower(): value for key, value in params.items()}.get("push") is True
+
+    async def _subscribe(self, params: Json, claim: Claim) -> Any:
+        if self._ears is None or not self._wants_pushes(params):
+            return await self._call("subscribe", params, claim)
+        return await self._ears.subscribe(params, claim)
+
+    async def _unsubscribe(self, params: Json, claim: Claim) -> Any:
+        answer = await self._call("unsubscribe", params, claim)
+        if self._ears is not None and answer["removed"]:
+            said = {key.lower(): value for key, value in params.items()}
+            self._ears.unsubscribe(said["subscription_id"])
+        return answer
 
     async def _call(self, method: str, params: Json, claim: Claim) -> Any:
         shared, declared = self._shared, self._shared.methods.get(method)

@@ -7,7 +7,7 @@ waits for a later one, so what arrives between its look and its sleep wakes it a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from thrum.errors import DaemonError
@@ -19,6 +19,7 @@ class Feed:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._sleepers: set[asyncio.Future[None]] = set()
+        self._calls: list[Callable[[], None]] = []
         self._is_closed = False
         self._is_ringing = False
         self.generation = 0
@@ -32,6 +33,10 @@ class Feed:
             self._is_ringing = True
             with suppress(RuntimeError):  # the loop is closed already
                 self._loop.call_soon_threadsafe(self._ring)
+
+    def on_ring(self, call: Callable[[], None]) -> None:
+        """Has `call` made whenever something arrived."""
+        self._calls.append(call)
 
     def close(self) -> None:
         """Sends everybody who waits, and who comes later, away."""
@@ -63,6 +68,8 @@ class Feed:
         self._is_ringing = False
         self.generation += 1
         self._wake()
+        for call in self._calls:
+            call()
 
     def _wake(self) -> None:
         for sleeper in self._sleepers:

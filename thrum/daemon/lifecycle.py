@@ -133,7 +133,18 @@ def status(place: Place) -> Json:
         health = ask(place.socket, "health")
     except DaemonError as error:
         return {**found, "status": "not answering", "error": str(error)}
-    kept = ("pid", "uptime_ms", "version", "sync_state", "repo_id", "log", "ws_port")
+    kept = (
+        "pid",
+        "uptime_ms",
+        "version",
+        "sync_state",
+        "repo_id",
+        "log",
+        "ws_port",
+        "ws_url",
+        "ws_token_file",
+        "ws_error",
+    )
     return {**found, **{key: health[key] for key in kept if key in health}}
 
 

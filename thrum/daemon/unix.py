@@ -16,6 +16,7 @@ from typing import cast
 
 from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Lines
+from thrum.daemon.delivery import Push
 from thrum.daemon.dispatch import Conversation
 from thrum.errors import DaemonError, StorageError
 
@@ -26,6 +27,8 @@ MOST_QUEUED = 64
 """Lines of one client that wait for their turn before it is no longer read from."""
 WRITE_LIMIT = 1024 * 1024
 """Bytes an unread answer may leave in our buffer before the client's next request has to wait."""
+MOST_UNREAD = 1024 * 1024
+"""Bytes of notifications a client that does not read may have waiting beyond that."""
 FAIR_SHARE = 32
 """Answers to one client, after which the others have a turn even if none of the answers had to be waited for."""
 PATIENCE = 30.0
@@ -39,7 +42,7 @@ log = logging.getLogger("thrum.daemon")
 class Server:
     """A listening socket and its connections."""
 
-    def __init__(self, path: str, converse: Callable[[], Conversation]) -> None:
+    def __init__(self, path: str, converse: Callable[[Push], Conversation]) -> None:
         """Use `listen`."""
         self.path = path
         self._converse = converse
@@ -50,7 +53,7 @@ class Server:
         self._is_empty = asyncio.Event()
 
     @classmethod
-    async def listen(cls, path: str, converse: Callable[[], Conversation]) -> Server:
+    async def listen(cls, path: str, converse: Callable[[Push], Conversation]) -> Server:
         """Binds `path` (mode 0600) and answers. The caller holds the daemon's lock. Raises StorageError."""
         server = cls(path, converse)
         await server._open()
@@ -105,9 +108,7 @@ class Server:
         bound = bind(self.path)
         self._inode = _inode(self.path)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: Connection(self, self._converse()), sock=bound, backlog=512
-        )
+        self._server = await loop.create_unix_server(lambda: Connection(self, self._converse), sock=bound, backlog=512)
         if old is not None:
             old.close()
 
@@ -122,8 +123,8 @@ class Server:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, server: Server, conversation: Conversation) -> None:
-        self._server, self._conversation = server, conversation
+    def __init__(self, server: Server, converse: Callable[[Push], Conversation]) -> None:
+        self._server, self._conversation = server, converse(self.push)
         self._lines = Lines()
         self._queue: deque[bytes | None] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -131,6 +132,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._writable = asyncio.Event()
         self._writable.set()
+        self._unread = 0
 
     @property
     def held(self) -> int:
@@ -180,10 +182,20 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read its answers."""
         self._writable.clear()
+        self._unread = 0
 
     def resume_writing(self) -> None:
         """It does again."""
         self._writable.set()
+
+    def push(self, frame: bytes) -> None:
+        """Sends what it did not ask for just now; never waits, so one that does not read is dropped."""
+        self._write(frame)
+        if not self._writable.is_set():
+            self._unread += len(frame)
+            if self._unread > MOST_UNREAD:
+                log.warning("a client that does not read its notifications was dropped")
+                self.abort()
 
     def finish(self) -> None:
         """Closes as soon as nothing is under way; at once when the client does not even read what it was told."""
@@ -204,6 +216,7 @@ class Connection(asyncio.Protocol):
                 if not self._queue:
                     break
                 self._write(await self._conversation.answer(self._queue.popleft()))
+                self._conversation.settle()
                 if turn % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
                 if not self._writable.is_set():

@@ -1,0 +1,172 @@
+"""Notifications: what a session subscribed to, brought to the connections that asked for it, once each and in order.
+
+Nothing is kept for anybody: each connection remembers how far it has heard, and when something arrives one job looks what is
+new for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from thrum.core import jsonrpc
+from thrum.daemon.feed import Feed
+from thrum.daemon.tasks import Coalesced, Tasks
+from thrum.daemon.worker import Worker
+from thrum.engine import Claim
+from thrum.errors import ThrumError
+
+Json = dict[str, Any]
+Push = Callable[[bytes], None]
+"""Sends a frame to a client without waiting for it. On the event loop."""
+
+log = logging.getLogger("thrum.daemon")
+
+
+class NoticesLike(Protocol):
+    """What was new for a session."""
+
+    @property
+    def items(self) -> list[Json]:
+        """Notifications without their envelope, in order."""
+
+    @property
+    def cursor(self) -> Any:
+        """Where the next look begins."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come: the session is over."""
+
+
+class EngineLike(Protocol):
+    """What delivery asks of the engine, always on the worker's thread."""
+
+    def call(self, method: str, params: Json, claim: Claim) -> Any:
+        """One call. Raises ThrumError."""
+
+    def cursor(self) -> Any:
+        """Where arrival stands now."""
+
+    def cursor_since(self, known_id: str) -> Any:
+        """Where it stood after the event or message of that id. Raises NotFound."""
+
+    def notices(self, agent_id: str, session_id: str, cursor: Any) -> NoticesLike:
+        """What arrived for the session since then."""
+
+
+class Ear:
+    """One connection listening for one session."""
+
+    __slots__ = ("agent_id", "cursor", "push", "session_id", "subscriptions")
+
+    def __init__(self, agent_id: str, session_id: str, cursor: Any, push: Push) -> None:
+        self.agent_id, self.session_id, self.cursor, self.push = agent_id, session_id, cursor, push
+        self.subscriptions: set[int] = set()
+        """The subscriptions that this connection made; it listens as long as there is one."""
+
+
+class Ears:
+    """The ears of one connection. A new one opens when the answer to its subscription has been written."""
+
+    def __init__(self, delivery: Delivery, push: Push) -> None:
+        self._delivery, self._push = delivery, push
+        self._by_session: dict[str, Ear] = {}
+        self._fresh: list[Ear] = []
+
+    async def subscribe(self, params: Json, claim: Claim) -> Json:
+        """Makes the subscription and listens for its session, from `since` on if that is given. Raises ThrumError.
+
+        An ear that is open already goes on where it is: it has heard what came before.
+        """
+        answer, agent_id, cursor = await self._delivery.join(params, claim)
+        session_id = answer["session_id"]
+        ear = self._by_session.get(session_id)
+        if ear is None:
+            ear = self._by_session[session_id] = Ear(agent_id, session_id, cursor, self._push)
+            self._fresh.append(ear)
+        ear.subscriptions.add(answer["subscription_id"])
+        return answer
+
+    def settle(self) -> None:
+        """The answer has been written: what it promised may follow."""
+        while self._fresh:
+            self._delivery.open(self._fresh.pop(0))
+
+    def unsubscribe(self, subscription_id: int) -> None:
+        """The subscription is gone; the ear that was opened for nothing else closes."""
+        for session_id, ear in list(self._by_session.items()):
+            ear.subscriptions.discard(subscription_id)
+            if not ear.subscriptions:
+                self._close(session_id)
+
+    def close(self) -> None:
+        """The connection is gone."""
+        for session_id in list(self._by_session):
+            self._close(session_id)
+
+    def _close(self, session_id: str) -> None:
+        ear = self._by_session.pop(session_id)
+        if ear in self._fresh:
+            self._fresh.remove(ear)
+        self._delivery.close(ear)
+
+
+class Delivery:
+    """All ears of the daemon. On the event loop."""
+
+    def __init__(self, engine: EngineLike, worker: Worker, feed: Feed) -> None:
+        self._engine, self._worker, self._feed = engine, worker, feed
+        self._open: set[Ear] = set()
+        self._tasks = Tasks()
+        self._round = Coalesced(self._tasks, self._deliver)
+        feed.on_ring(self._poke)
+
+    async def join(self, params: Json, claim: Claim) -> tuple[Json, str, Any]:
+        """Makes a subscription: the answer, the agent it is for, and where its notifications begin. Raises ThrumError."""
+        return await self._worker.run(self._join, params, claim)
+
+    def open(self, ear: Ear) -> None:
+        """`ear` listens: it gets what it has missed, then what comes."""
+        self._open.add(ear)
+        self._feed.listeners += 1
+        self._round.poke()
+
+    def close(self, ear: Ear) -> None:
+        """It does not any more."""
+        if ear in self._open:
+            self._open.discard(ear)
+            self._feed.listeners -= 1
+
+    def _poke(self) -> None:
+        if self._open:
+            self._round.poke()
+
+    def _join(self, params: Json, claim: Claim) -> tuple[Json, str, Any]:
+        since = {key.lower(): value for key, value in params.items()}.get("since")
+        missed = self._engine.cursor_since(since) if isinstance(since, str) and since else None
+        answer = self._engine.call("subscribe", params, claim)
+        agent_id = self._engine.call("agent.whoami", {}, claim)["agent_id"]
+        return answer, agent_id, missed or self._engine.cursor()
+
+    async def _deliver(self) -> None:
+        """One round: a look for everybody in one job, and everybody gets what is new."""
+        wanted = [(ear, ear.agent_id, ear.session_id, ear.cursor) for ear in self._open]
+        for ear, found in await self._worker.run(self._look, wanted):
+            if ear in self._open:
+                ear.cursor = found.cursor
+                for item in found.items:
+                    ear.push(jsonrpc.encode({"jsonrpc": "2.0", **item}))
+                if found.ended:
+                    self.close(ear)
+
+    def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, NoticesLike]]:
+        """On the worker's thread. Whom we cannot look for now keeps his place and is looked for next time."""
+        found: list[tuple[Ear, NoticesLike]] = []
+        for ear, *which in wanted:
+            try:
+                found.append((ear, self._engine.notices(*which)))
+            except ThrumError as error:
+                log.warning("no notifications for %s now: %s", which[0], error)
+        return found
