@@ -48,7 +48,7 @@ def test_a_feature_branch_is_measured_against_main(repo: str, linked: str) -> No
             {"sha": one, "message": "One", "files": ["a", "dir/b"]},
         ],
         "changed_files": ["a", "dir/b"],
-        "uncommitted_files": ["a", "new/"],
+        "uncommitted_files": ["a", "new/file"],
     }
 
 
@@ -61,6 +61,16 @@ def test_odd_names_come_through_everywhere(repo: str, linked: str) -> None:
         write(f"{linked}/untracked {name}", "new")
     found = context.read(find(linked))["uncommitted_files"]
     assert sorted(found) == sorted(ODD + [f"untracked {name}" for name in ODD])
+
+
+def test_an_untracked_folder_is_told_by_its_files_when_they_are_few(repo: str) -> None:
+    write(f"{repo}/.gitignore", "*.log\n")
+    for name in ("new/cart.py", "new/deep/tax.py", "new/noise.log", "odd [x]*/é", *(f"many/{n}" for n in range(201))):
+        write(f"{repo}/{name}", "x")
+    git(repo, "init", "-q", f"{repo}/nested")
+    write(f"{repo}/nested/inside", "x")
+    found = context.read(find(repo))["uncommitted_files"]
+    assert found == [".gitignore", "many/", "nested/", "new/cart.py", "new/deep/tax.py", "odd [x]*/é"]
 
 
 def test_names_that_are_not_utf8_survive(repo: str) -> None:
@@ -205,7 +215,7 @@ def test_sha256_and_odd_configuration_do_not_matter(tmp_path: Path, capfd: pytes
     write(f"{repo}/sub/new", "x")
     read = context.read(find(f"{repo}/sub"))
     assert read["unmerged_commits"] == [{"sha": sha, "message": "ünï", "files": ["a b", "c"]}]
-    assert read["uncommitted_files"] == ["sub/"] and read["branch"] == "feature"
+    assert read["uncommitted_files"] == ["sub/new"] and read["branch"] == "feature"
     assert capfd.readouterr().err == ""
 
 

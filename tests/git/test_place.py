@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from thrum.errors import GitError, NotARepository, Refused
-from thrum.git.place import Place, common_dir_at, find, worktrees
+from thrum.git.place import Place, common_dir_at, find, locked_away, worktrees
 
 from .kit import git, make, settle, write
 
@@ -369,3 +369,14 @@ def test_import_is_light() -> None:
     here = os.path.join(os.path.dirname(__file__), "..", "..")
     out = subprocess.run([sys.executable, "-ISc", code], cwd=here, capture_output=True, text=True, check=True).stdout
     assert not set(heavy.split()) & set(out.split())
+
+
+def test_a_worktree_that_git_keeps_is_known_by_name_while_it_is_away(repo: str, linked: str) -> None:
+    away = os.path.basename(linked)
+    assert locked_away(find(repo)) == set()
+    git(repo, "worktree", "lock", linked)
+    assert locked_away(find(repo)) == set()
+    os.rename(linked, linked + ".gone")
+    assert locked_away(find(repo)) == {away}
+    git(repo, "worktree", "unlock", linked)
+    assert locked_away(find(repo)) == set()

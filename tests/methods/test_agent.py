@@ -284,6 +284,53 @@ def test_who_has_tells_committed_from_uncommitted_and_on_which_branch(at_work):
     assert {h["status"] for h in holders.values()} == {"online"} and holders["bob"]["role"] == "implementer"
 
 
+def test_who_has_a_file_in_a_folder_that_git_does_not_know(at_work, repository):
+    work(repository.parent / "bobs", "fresh/deep/cart.py")
+    for asked in ("cart.py", "fresh/deep/cart.py", "fresh", "fresh/deep/"):
+        assert {h["agent_id"] for h in at_work[0]("agent.whoHas", file=asked)["holders"]} == {"bob"}
+    listed = at_work[0]("agent.listContext", file="fresh/deep/cart.py")["contexts"]
+    assert [context["agent_id"] for context in listed] == ["bob"]
+    assert at_work[0]("agent.whoHas", file="fresh/deep/other.py")["holders"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"agent_id": "@bob"}, {"bob"}),
+        ({"agent_id": "implementer"}, {"bob", "cat"}),
+        ({"branch": "cats"}, {"cat"}),
+        ({"agent_id": "bob", "branch": "cats"}, set()),
+        ({"file": "src/web"}, {"cat"}),
+        ({"file": "%"}, set()),
+        ({"file": "src/we_"}, set()),
+        ({"agent_id": "nobody"}, set()),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_contexts_are_listed_by_agent_or_role_branch_and_file(at_work, asked, found):
+    listed = at_work[0]("agent.listContext", **asked)["contexts"]
+    assert {context["agent_id"] for context in listed} == found
+
+
+def test_several_agents_share_a_role_a_module_and_a_worktree(engine, repository, ann):
+    for name in ("eve", "fay"):
+        kit.Caller(engine, repository)("agent.register", role="reviewer", module="api", name=name)
+    assert [a["agent_id"] for a in ann("agent.list", role="reviewer", module="api")["agents"]] == ["fay", "eve", "ann"]
+    assert identity_files(repository) == ["ann.json", "eve.json", "fay.json"]
+    with pytest.raises(NoIdentity, match="several"):
+        kit.Caller(engine, repository)("agent.whoami")
+    assert kit.Caller(engine, repository, "eve")("agent.whoami")["agent_id"] == "eve"
+
+
+def test_registering_anew_states_it_again_but_takes_nobody_over(engine, ann, repository, logs):
+    before = logs()
+    assert ann("agent.register", role="reviewer", module="api", name="ann", re_register=True)["status"] == "updated"
+    assert logs() != before
+    elsewhere = kit.Caller(engine, kit.add_worktree(repository, "other"))
+    with pytest.raises(NameTaken):
+        elsewhere("agent.register", role="reviewer", module="api", name="ann", re_register=True)
+
+
 def test_who_has_nothing_in_particular_is_refused(at_work):
     with pytest.raises(BadParams, match="file"):
         at_work[0]("agent.whoHas", file="")

@@ -66,7 +66,7 @@ def _others(agent):
         event("message.edit", message_id=_messages, body=body),
         event("message.delete", message_id=_messages, reason=_texts),
         event("message.read", agent_id=me, message_ids=st.lists(_messages, max_size=3)),
-        event("thread.create", thread_id=_threads, title=_texts, created_by=me),
+        event("thread.create", thread_id=_threads, title=_texts, created_by=me, scopes=_pairs),
         event(
             "agent.register", agent_id=me, kind=st.just("agent"), role=st.sampled_from(ROLES), module=st.just("core")
         ),

@@ -262,3 +262,33 @@ def test_odd_but_well_typed_messages_stop_nobody(branch, odd):
     assert before["message_id"] in found and after["message_id"] in found
     assert branch.mail.page("bob", Filter(), 10, 1).total == len(found)
     assert branch.tables() == branch.rebuilt()
+
+
+def test_edits_and_deletions_are_numbered_as_they_come_in_and_only_when_they_count(branch):
+    one, two = kit.message("ann", "one"), kit.message("ann", "two")
+
+    def numbered():
+        branch.catch_up()
+        rows = branch.projection.connection.execute("SELECT message_id, after, event_id FROM change ORDER BY seq")
+        return [tuple(row) for row in rows]
+
+    branch.say("ann", one)
+    assert numbered() == []
+    changed = edit(one, "uno", 1)
+    branch.say("ann", changed)
+    first = (one["message_id"], 1, changed["event_id"])
+    assert numbered() == [first]
+    branch.say("bob", edit(one, "forged", 2))
+    branch.say("ann", two, kit.event("message.read", agent_id="ann", message_ids=[one["message_id"]]))
+    assert numbered() == [first]
+    branch.say("ann", kit.event("message.delete", message_id=two["message_id"], version=3))
+    assert numbered() == [first, (two["message_id"], 2, "")]
+
+
+def test_of_two_threads_that_claim_one_id_the_winners_scopes_count(branch):
+    core, web = [{"type": "module", "value": "core"}], [{"type": "module", "value": "web"}]
+    winner = kit.event("thread.create", 1, thread_id="thr_1", title="a", created_by="ann", scopes=core)
+    loser = kit.event("thread.create", 2, thread_id="thr_1", title="b", created_by="bob", scopes=web)
+    for made in in_every_order(branch, ("ann", winner), ("bob", loser)):
+        ((scopes,),) = made.projection.connection.execute("SELECT scopes FROM thread").fetchall()
+        assert "core" in scopes and "web" not in scopes

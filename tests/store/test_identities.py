@@ -189,3 +189,11 @@ def test_of_several_and_no_choice_all_are_named(folder):
 def test_a_bare_repository_has_no_agents():
     with pytest.raises(NoIdentity):
         choose(None)
+
+
+def test_an_identity_is_taken_away_and_others_stay(folder):
+    settle(folder, ANN, BOB)
+    identities.remove(folder, "ann")
+    identities.remove(folder, "ann")
+    assert identities.present(folder) == [BOB]
+    identities.remove(folder + "/none", "ann")

@@ -30,7 +30,7 @@ class Subscription(NamedTuple):
 
     @classmethod
     def from_json(cls, stored: Json) -> Subscription:
-        """What `as_json` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        """What `as_json` gave. Anything else raises some LookupError, TypeError, ValueError or AttributeError."""
         scope = (str(stored["scope_type"]), str(stored["scope_value"])) if "scope_type" in stored else None
         words, everything = str(stored.get("mention_role", "")), bool(stored.get("all"))
         return cls(int(stored["id"]), str(stored["session_id"]), str(stored["created_at"]), scope, words, everything)

@@ -54,7 +54,8 @@ class Context(TypedDict):
 def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Context:
     """Look at the worktree now; at most `limit_files` names a list, the newest `limit_commits` commits.
 
-    A renamed file counts under both its names. `branch` is "" when HEAD is detached. Raises GitError.
+    A renamed file counts under both its names. An untracked folder is told by the files in it when they are few, else by its
+    name and a `/`. `branch` is "" when HEAD is detached. Raises GitError.
     """
     context = Context(branch="", head="", unmerged_commits=[], changed_files=[], uncommitted_files=[])
     if place.worktree is None:
@@ -97,9 +98,43 @@ def _status(worktree: str) -> tuple[str, str, list[str]]:
                 branch = value
         elif kind in _BEFORE_PATH:
             files.append(rest.split(" ", _BEFORE_PATH[kind])[-1])
-    return branch, head, _visible(files)
+    return branch, head, _open_folders(worktree, _visible(files))
 
 
+def _open_folders(worktree: str, files: list[str]) -> list[str]:
+    """`files` with the files of small untracked folders in place of the folders.
+
+    `git status` could tell them itself, but would then look through every untracked folder, however large, each time.
+    """
+    folders = [name for name in files if name.endswith("/")][:_MOST_FOLDERS]
+    small = [name for name in folders if _is_small(os.path.join(worktree, name))]
+    if not small:
+        return files
+    literal = {"GIT_LITERAL_PATHSPECS": "1"}
+    told = run(["ls-files", "-z", "--others", "--exclude-standard", "--", *small], worktree, check=False, env=literal)
+    inside = {folder: [name for name in _fields(told.out) if name.startswith(folder)] for folder in small}
+    return [file for name in files for file in inside.get(name) or [name]]
+
+
+def _is_small(folder: str) -> bool:
+    """Whether a folder holds few files and folders, ignored ones included; looks at no more than that."""
+    waiting, seen = [folder], 0
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    seen += 1
+                    if seen > _FEW:
+                        return False
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError:
+            return False
+    return True
+
+
+_FEW = 200
+_MOST_FOLDERS = 50
 _BEFORE_PATH = {"?": 0, "1": 7, "u": 9}  # fields between the kind of a porcelain v2 line and its path
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from thrum.core.subscription import Subscription
@@ -46,8 +47,10 @@ class Subscriptions:
             self._save(last, kept)
             return True
 
-    def _locked(self) -> Any:
-        return disk.locked(self._path + ".lock")
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with disk.explained("remember the subscription"), disk.locked(self._path + ".lock"):
+            yield
 
     def _load(self) -> tuple[int, list[Subscription]]:
         """The last number given out, and every subscription. A file that is none holds none."""
@@ -60,5 +63,4 @@ class Subscriptions:
 
     def _save(self, last: int, known: list[Subscription]) -> None:
         document = {"last": last, "subscriptions": [one.as_json() for one in known]}
-        with disk.explained("remember the subscription"):
-            disk.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")
+        disk.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")

@@ -1,0 +1,104 @@
+import pytest
+
+from tests import kit
+from thrum.store.arrivals import Arrivals
+
+
+@pytest.fixture
+def branch(tmp_path):
+    made = kit.Branch(tmp_path / "branch")
+    made.catch_up()
+    made.arrivals = Arrivals(lambda: made.projection.connection, lambda: made.projection.database.generation)
+    yield made
+    made.close()
+
+
+def news(branch, cursor, agent="bob"):
+    branch.catch_up()
+    found = branch.arrivals.since(cursor, branch.arrivals.cursor(), agent)
+    return [(one.message_id, one.edit) for one in found]
+
+
+def say(branch, author, *said):
+    branch.say(author, *said)
+    branch.catch_up()
+    return [one["message_id"] for one in said]
+
+
+def edit(message_id, version):
+    return kit.event("message.edit", 1, message_id=message_id, body={"content": f"text {version}"}, version=version)
+
+
+def test_order_is_that_of_arrival_and_not_of_time(branch):
+    start = branch.arrivals.cursor()
+    late = say(branch, "ann", kit.message("ann", at=50))
+    early = say(branch, "cat", kit.message("cat", at=-50))
+    assert news(branch, start) == [(late[0], ""), (early[0], "")]
+    assert news(branch, branch.arrivals.cursor_at(late[0])) == [(early[0], "")]
+    assert news(branch, branch.arrivals.cursor()) == []
+
+
+def test_what_came_in_behind_the_second_cursor_is_for_the_next_time(branch):
+    start = branch.arrivals.cursor()
+    one = say(branch, "ann", kit.message("ann"))
+    middle = branch.arrivals.cursor()
+    two = say(branch, "ann", kit.message("ann"), edit(one[0], 1))
+    assert [a.message_id for a in branch.arrivals.since(start, middle, "bob")] == one
+    assert [message_id for message_id, _ in news(branch, middle)] == two
+
+
+def test_an_edit_that_changes_nothing_is_no_news(branch):
+    (said,) = say(branch, "ann", kit.message("ann"))
+    cursor = branch.arrivals.cursor()
+    forged = edit(said, 9)
+    say_forged = kit.event("message.edit", 1, message_id=said, body={"content": "x"})
+    branch.say("cat", forged, say_forged)
+    assert news(branch, cursor) == []
+    real = edit(said, 1)
+    branch.say("ann", real)
+    assert news(branch, cursor) == [(said, real["event_id"])]
+
+
+def test_an_edit_that_came_before_its_message_is_the_message(branch):
+    start = branch.arrivals.cursor()
+    said = kit.message("ann")
+    branch.say("ann", edit(said["message_id"], 1))
+    branch.catch_up()
+    branch.say("ann", said)
+    assert news(branch, start) == [(said["message_id"], "")]
+
+
+def test_an_event_is_found_by_its_id_whatever_its_time_says(branch):
+    said = [kit.message("ann", f"{n}", n) for n in range(3)]
+    said[1]["event_id"] = "evt_0000000001ABCDEFGHJKMNPQRS"
+    say(branch, "ann", *said)
+    for index, one in enumerate(said):
+        cursor = branch.arrivals.cursor_at(one["event_id"])
+        assert [message_id for message_id, _ in news(branch, cursor)] == [m["message_id"] for m in said[index + 1 :]]
+
+
+def test_an_id_that_only_stands_in_a_text_is_not_found(branch):
+    say(branch, "ann", kit.message("ann", "see evt_00000000000000000000000042X"))
+    assert branch.arrivals.cursor_at("evt_00000000000000000000000042X") is None
+
+
+def test_in_a_database_that_was_built_at_once_time_tells_what_came_after(branch):
+    early, late = kit.message("zoe", at=1), kit.message("ann", at=9)
+    branch.say("zoe", early)
+    branch.say("ann", late)
+    branch.projection.rebuild()
+    assert news(branch, branch.arrivals.cursor_at(early["message_id"])) == [(late["message_id"], "")]
+    assert news(branch, branch.arrivals.cursor_at(late["message_id"])) == []
+    fresh = say(branch, "cat", kit.message("cat", at=5))
+    assert news(branch, branch.arrivals.cursor_at(late["message_id"])) == [(fresh[0], "")]
+
+
+def test_delivery_looks_at_what_is_new_and_not_at_what_there_is(branch):
+    from thrum.store import arrivals
+
+    sql = branch.projection.connection
+    arguments = dict.fromkeys(("seq", "changes", "instant", "top", "last", "me", "a0", "a1", "a2", "a3"), 1)
+    plan = [row[3] for row in sql.execute("EXPLAIN QUERY PLAN " + arrivals._IN_ORDER, arguments)]
+    assert not [
+        step for step in plan if step.startswith("SCAN") and "SUBQUERY" not in step and "USING INDEX" not in step
+    ]
