@@ -202,7 +202,7 @@ class Connection(ServerConnection):
             if self._unread > MOST_UNREAD:
                 self._is_dropped = True
                 log.warning("a WebSocket client that does not read its notifications was dropped")
-                self._house.tasks.begin(self.close(TRY_LATER, "too slow"))
+                self._house.tasks.begin(self._part(TRY_LATER, "too slow"))
 
     def finish(self) -> None:
         """Says goodbye as soon as nothing is under way; at once to one that does not even read what it was told."""
@@ -210,7 +210,7 @@ class Connection(ServerConnection):
         if self._is_stuck:
             self.transport.abort()
         elif not self._is_busy:
-            self._house.tasks.begin(self.close(GOING_AWAY, "the daemon stops"))
+            self._house.tasks.begin(self._part(GOING_AWAY, "the daemon stops"))
 
     async def answer_with(self, conversation: ConversationLike) -> None:
         """Answers its requests, one after another."""
@@ -223,7 +223,7 @@ class Connection(ServerConnection):
             conversation.settle()
             self._is_busy = False
             if self._is_leaving:
-                await self.close(GOING_AWAY, "the daemon stops")
+                await self._part(GOING_AWAY, "the daemon stops")
             if next(turns) % FAIR_SHARE == 0:
                 await asyncio.sleep(0)
 
@@ -235,7 +235,14 @@ class Connection(ServerConnection):
             await asyncio.wait([pong], timeout=PATIENCE)
             if not pong.done() and not self._is_busy:
                 log.warning("a WebSocket client that does not answer a ping was dropped")
-                await self.close(INTERNAL_ERROR, "no answer to a ping")
+                await self._part(INTERNAL_ERROR, "no answer to a ping")
+
+    async def _part(self, code: int, reason: str) -> None:
+        """Says goodbye; closes anyway when the client does not even read that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                await self.close(code, reason)
+        self.transport.abort()
 
     async def _write(self, answer: bytes) -> bool:
         """Whether the client took it, or at least most of it."""
