@@ -8,7 +8,7 @@ import typer
 
 from thrum.cli import render_agents as show
 from thrum.cli.arguments import Display, Module, Name, Role, calling, given
-from thrum.cli.plan import Plan
+from thrum.cli.plan import Next, Plan
 from thrum.cli.render import confirmation
 from thrum.errors import UsageError
 
@@ -44,7 +44,9 @@ def register(
     force: Annotated[
         bool, typer.Option("--force", help="Take the name although another worktree or clone uses it.")
     ] = False,
-    re_register: Annotated[bool, typer.Option("--re-register", help="The same as --force.")] = False,
+    re_register: Annotated[
+        bool, typer.Option("--re-register", help="State the registration anew though nothing changed.")
+    ] = False,
 ) -> Plan:
     """No session is started; `git thrum quickstart` does both."""
     params = _registration(context, role, module, name, display)
@@ -77,11 +79,21 @@ def list_(
     ] = False,
 ) -> Plan:
     """Online is who has an open session and was seen within half an hour."""
+    params = given(role=role, module=module)
     if not context:
-        return Plan("agent.list", given(role=role, module=module), show.agents)
-    if module:
-        raise UsageError("--context does not take --module", "git thrum agent list --context --role ROLE")
-    return Plan("agent.listContext", given(agent_id=role), show.contexts)
+        return Plan("agent.list", params, show.agents)
+    if not params:
+        return Plan("agent.listContext", {}, show.contexts)
+    return Plan("agent.list", params, show.contexts, then=_ask_for_contexts, merge=_only_theirs)
+
+
+def _ask_for_contexts(result: Any) -> Next | None:
+    return None if "contexts" in result else ("agent.listContext", {})
+
+
+def _only_theirs(result: Any, answer: Any) -> Json:
+    those = {agent["agent_id"] for agent in result["agents"]}
+    return {"contexts": [context for context in answer["contexts"] if context["agent_id"] in those]}
 
 
 def context(
@@ -95,6 +107,14 @@ def context(
     path = calling(context).path(file) if file else ""
     params = given(agent_id=who or agent, branch=branch, file=path)
     return Plan("agent.listContext", params, show.context if who or agent else show.contexts)
+
+
+def delete(name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's name.")]) -> Plan:
+    """What it said stays, and so does its mail: whoever registers by that name again finds it.
+
+    git thrum agent delete furiosa
+    """
+    return Plan("agent.delete", {"name": name}, confirmation(show.retired))
 
 
 def who_has(context: typer.Context, file: File) -> Plan:

@@ -35,14 +35,27 @@ COMMANDS: Table = {
     "wait": Command("message:wait", "message.wait"),
     "message": {
         "get": Command("message:get", "message.get"),
+        "edit": Command("message:edit", "message.edit"),
+        "delete": Command("message:delete", "message.delete"),
         "read": Command("message:read", "message.markRead"),
     },
+    "search": Command("message:search", "message.search"),
+    "thread": {
+        "create": Command("thread:create", "thread.create"),
+        "list": Command("thread:list_", "thread.list"),
+        "show": Command("thread:show_", "thread.get"),
+    },
+    "subscribe": Command("subscription:subscribe", "subscribe"),
+    "unsubscribe": Command("subscription:unsubscribe", "unsubscribe"),
+    "subscriptions": Command("subscription:subscriptions", "subscriptions.list"),
     "whoami": Command("agent:whoami", "agent.whoami"),
     "agent": {
         "list": Command("agent:list_", "agent.list"),
         "register": Command("agent:register", "agent.register"),
         "whoami": Command("agent:whoami", "agent.whoami"),
         "context": Command("agent:context", "agent.listContext"),
+        "delete": Command("agent:delete", "agent.delete"),
+        "cleanup": Command("cleanup:cleanup", "agent.cleanup"),
         **_SESSION,
     },
     "session": {**_SESSION, "list": Command("session:list_", "session.list")},
@@ -78,6 +91,7 @@ COMMANDS: Table = {
 
 GROUPS = {
     "message": "Single messages.",
+    "thread": "Threads: conversations with a title.",
     "agent": "Agents: who there is, who you are, what they work on.",
     "session": "Work periods, with an intent and a task.",
     "sync": "The exchange with the remote.",

@@ -1,4 +1,4 @@
-"""Mail: send, reply, inbox, sent, wait, and single messages."""
+"""Mail: send, reply, inbox, sent, wait, search, and single messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from thrum.cli.text import lasting
 from thrum.errors import UsageError
 
 Json = dict[str, Any]
-_LARGEST_PAGE = 100
 Text = Annotated[
     str, typer.Argument(metavar="TEXT", help="The text; `-` reads it from standard input.", show_default=False)
 ]
@@ -216,10 +215,38 @@ def _has_come(result: Any) -> bool:
     return bool(result) and result.get("status") == "received"
 
 
-def get(message_id: MessageId, peek: Annotated[bool, typer.Option("--peek", help="Leave it unread.")] = False) -> Plan:
-    """It counts as read then."""
-    plan = Plan("message.get", {"message_id": message_id}, render.got)
+def get(
+    message_id: MessageId,
+    history: Annotated[bool, typer.Option("--history", help="Also every text it had before.")] = False,
+    peek: Annotated[bool, typer.Option("--peek", help="Leave it unread.")] = False,
+) -> Plan:
+    """It counts as read then. What was deleted says so, and shows no text."""
+    plan = Plan("message.get", {"message_id": message_id, **given(history=history)}, render.got)
     return plan if peek else plan._replace(after=lambda result: _marking([result["message"]["message_id"]]))
+
+
+def edit(
+    context: typer.Context, message_id: MessageId, text: Text = "", data: Structured = "", stdin: Stdin = False
+) -> Plan:
+    """Only what you wrote yourself. Every earlier text is kept: git thrum message get --history
+
+    git thrum message edit msg_01K "The port is 8080, not 8000."
+    """
+    found = structured(data)
+    content = {} if found is not None and not text and not stdin else {"content": _read(context, text, stdin)}
+    params = {"message_id": message_id, **content, **given(structured=found)}
+    return Plan("message.edit", params, render.confirmation(render.edited))
+
+
+def delete(
+    message_id: MessageId,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; shown to whoever looks for it.")] = "",
+    force: Annotated[bool, typer.Option("--force", hidden=True)] = False,
+) -> Plan:
+    """Only what you wrote yourself. It shows that it was deleted, and no longer its text."""
+    return Plan(
+        "message.delete", {"message_id": message_id, **given(reason=reason)}, render.confirmation(render.deleted)
+    )
 
 
 def read(
@@ -234,13 +261,34 @@ def read(
             "say which messages, or --all", "git thrum message read MESSAGE..., or git thrum message read --all"
         )
     show = render.confirmation(render.marked)
-    if message_ids:
-        return _read_these(message_ids, show)
-    return Plan("message.list", _UNREAD, show, then=_mark_page, merge=_tally, shape=_only_the_number)
+    return _read_these(message_ids, show) if message_ids else Plan("message.markRead", {"all": True}, show)
 
 
-def _only_the_number(result: Any) -> Json:
-    return {"marked_count": result.get("marked_count", 0)}
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="All must be there; merg* is a beginning.")],
+    author: Annotated[str, typer.Option("--from", metavar="AGENT", help="Only what this agent wrote.")] = "",
+    scope: Scope = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Only what is not older: 2d, 3h, 45m, a date or a time.")
+    ] = "",
+    page_size: PageSize = 10,
+    page: Page = 1,
+) -> Plan:
+    """Everybody's messages are searched, and nothing is marked read. Several words in quotes of their own are a phrase.
+
+    git thrum search token refresh --from @reviewer --since 2d
+
+    git thrum search '"token refresh"'
+    """
+    params = given(
+        query=" ".join(words),
+        author_id=author,
+        scope=pair("--scope", scope) if scope else None,
+        since=since,
+        page_size=page_size,
+        page=page,
+    )
+    return Plan("message.search", params, render.found)
 
 
 def _read_these(words: list[str], show: render.Render) -> Plan:
@@ -261,20 +309,3 @@ def _read_these(words: list[str], show: render.Render) -> Plan:
 def _found(result: Any) -> list[str]:
     found: list[str] = result.get("found") or []
     return [*found, result["message"]["message_id"]] if "message" in result else found
-
-
-_UNREAD = {"unread": True, "page_size": _LARGEST_PAGE}
-
-
-def _mark_page(result: Any) -> Next | None:
-    """Page after page: first its messages are marked, then the next one is asked for, until one is empty."""
-    if result.get("messages"):
-        return _marking([message["message_id"] for message in result["messages"]])
-    return ("message.list", _UNREAD) if result.get("again") else None
-
-
-def _tally(result: Any, answer: Any) -> Any:
-    done = result.get("marked_count", 0)
-    if "messages" in answer:
-        return {"marked_count": done, "messages": answer["messages"]}
-    return {"marked_count": done + answer["marked_count"], "messages": [], "again": answer["marked_count"] > 0}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from thrum.cli.commands import GROUPS
 from thrum.errors import UsageError
 
 FLAGS = ("--json", "--quiet", "--verbose")
 VALUED = ("--repo", "--role", "--module", "--name")
 HELP = ("-h", "--help")
 _WHO = ("--role", "--module", "--name")
-_GROUPS = ("agent", "session", "sync", "daemon", "hooks", "message")
 OWN = {
     ("quickstart",): _WHO,
     ("agent", "register"): _WHO,
@@ -96,7 +96,7 @@ def _separate(words: list[str]) -> tuple[list[str], list[str]]:
 def _command(rest: list[str]) -> tuple[str, ...]:
     """The words that name the command: one, or two where the first is a group."""
     named = [word for word in rest if not word.startswith("-")][:2]
-    return tuple(named) if named[:1] and named[0] in _GROUPS else tuple(named[:1])
+    return tuple(named) if named[:1] and named[0] in GROUPS else tuple(named[:1])
 
 
 def _end_of(command: tuple[str, ...], rest: list[str]) -> int:

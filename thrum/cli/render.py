@@ -91,15 +91,15 @@ def inbox(result: Any, style: Style, *, note: str, empty: str, marks: bool = Tru
 
     Without `marks` nothing is called new: it may be my own, or somebody else's.
     """
-    footer = _footer(result, note, empty)
-    texts = [_entry(message, style, marks) for message in result["messages"]]
-    return "\n".join([*texts, color(footer, "dim", style)]) + "\n"
+    texts = [entry(message, style, marks) for message in result["messages"]]
+    return "\n".join([*texts, color(footer(result, note, empty), "dim", style)]) + "\n"
 
 
-def _footer(result: Json, note: str, empty: str) -> str:
+def footer(result: Json, note: str, empty: str, of: str = "messages") -> str:
+    """Which part of how many this page is; `of`: what the result lists."""
     total, size, page = result["total"], result["page_size"], result["page"]
     unread = f" · {result['unread']} unread" if "unread" in result else ""
-    first, shown = (page - 1) * size + 1, len(result["messages"])
+    first, shown = (page - 1) * size + 1, len(result[of])
     if shown:
         return f"{first}–{first + shown - 1} of {total}{unread}{f' · {note}' if note else ''}"  # noqa: RUF001
     if total:
@@ -108,21 +108,32 @@ def _footer(result: Json, note: str, empty: str) -> str:
     return empty + unread
 
 
-def _entry(message: Json, style: Style, marks: bool) -> str:
+def entry(message: Json, style: Style, marks: bool = False, text: str = "") -> str:
+    """A message in a list, or `text` instead of its own."""
     is_new = marks and not message.get("is_read")
     mark = color("NEW", "green", style) if is_new else "   "
     head = flow([f" {mark}  {line(message['message_id'])}", *_facts(message, style)], style.width, _INDENT)
-    return f"{head}\n{wrap(body(message), style.width, _INDENT)}"
+    return f"{head}\n{wrap(text or body(message), style.width, _INDENT)}"
 
 
 def _facts(message: Json, style: Style) -> list[str]:
     """Everything about a message but its text, in pieces."""
+    return [color(_author(message), "bold", style), *_facts_of_ones_own(message, style)]
+
+
+def _author(message: Json) -> str:
+    return agent(message["agent_id"]) + _written(message)
+
+
+def _written(message: Json) -> str:
+    """Who really wrote what stands under an agent's name."""
+    author = message.get("authored_by")
+    return f" (written by {agent(author)})" if author and author != message["agent_id"] else ""
+
+
+def _facts_of_ones_own(message: Json, style: Style) -> list[str]:
     urgency = message.get("priority") or "normal"
-    author = agent(message["agent_id"])
-    if message.get("authored_by") and message["authored_by"] != message["agent_id"]:
-        author += f" (written by {agent(message['authored_by'])})"
     pieces = [
-        color(author, "bold", style),
         when(message["created_at"], style),
         f"to {_addressed(message.get('to') or ['*'])}",
         color(line(urgency), "red" if urgency == "critical" else "yellow", style) if urgency != "normal" else "",
@@ -152,13 +163,14 @@ def sent_list(result: Any, style: Style) -> str:
         readers = ", ".join(agent(name) for name in message.get("read_by") or ())
         head = [
             line(message["message_id"]),
-            *_facts(message, style)[1:],
+            *([_author(message)] if _written(message) else []),
+            *_facts_of_ones_own(message, style),
             where,
             f"read by {readers}" if readers else "unread",
         ]
         texts.append(f"{flow(head, style.width, _INDENT)}\n{wrap(body(message), style.width, _INDENT)}")
-    footer = _footer(result, "", "you have sent nothing yet")
-    return "\n".join([*texts, color(footer, "dim", style)]) + "\n"
+    end = footer(result, "", "you have sent nothing yet")
+    return "\n".join([*texts, color(end, "dim", style)]) + "\n"
 
 
 def received(result: Any, style: Style) -> str:
@@ -186,9 +198,27 @@ def whole(message: Json, style: Style) -> str:
     if message.get("thread_id") and not style.verbose:
         lines.append(f"  in thread {line(message['thread_id'])}")
     lines += _details(message, style) if style.verbose else []
+    lines += [_deletion(message, style)] if message.get("deleted") else []
     text = "\n".join([*lines, "", body(message)]) + "\n"
     structured = message["body"].get("structured")
-    return text + (f"\nstructured: {safe(str(structured))}\n" if structured else "")
+    return text + (f"\nstructured: {safe(str(structured))}\n" if structured else "") + _history(message, style)
+
+
+def _deletion(message: Json, style: Style) -> str:
+    metadata = message.get("metadata") or {}
+    by, why = metadata.get("deleted_by"), line(metadata.get("delete_reason") or "")
+    words = [f"deleted {when(metadata.get('deleted_at'), style)}".rstrip(), f"by {agent(by)}" if by else ""]
+    return "  " + " ".join(filter(None, words)) + (f": {why}" if why else "")
+
+
+def _history(message: Json, style: Style) -> str:
+    """The texts before the present one, the newest first."""
+    before = list(enumerate(message.get("history") or (), 1))[-2::-1]
+    texts = [
+        f"\nbefore ({number}), {when(one['edited_at'], style)}\n{wrap(safe(one['content']), style.width, '  ')}\n"
+        for number, one in before
+    ]
+    return "".join(texts)
 
 
 def _details(message: Json, style: Style) -> list[str]:
@@ -198,11 +228,6 @@ def _details(message: Json, style: Style) -> list[str]:
         lines.append(f"  session {line(author['session_id'])}")
     if message.get("updated_at"):
         lines.append(f"  edited {when(message['updated_at'], style)}")
-    metadata = message.get("metadata") or {}
-    if metadata.get("deleted_at"):
-        lines.append(
-            f"  deleted {when(metadata['deleted_at'], style)} {line(metadata.get('delete_reason') or '')}".rstrip()
-        )
     return lines
 
 
@@ -215,3 +240,19 @@ def marked(result: Any, style: Style) -> str:
     """What `message read` says."""
     number = result.get("marked_count", 0)
     return f"marked {count(number, 'message')} as read\n" if number else "nothing to mark: all of it is read already\n"
+
+
+def edited(result: Any, style: Style) -> str:
+    """What `message edit` says."""
+    return f"edited {line(result['message_id'])} (edit {result['version']})\n"
+
+
+def deleted(result: Any, style: Style) -> str:
+    """What `message delete` says."""
+    return f"deleted {line(result['message_id'])}\n"
+
+
+def found(result: Any, style: Style) -> str:
+    """What a search found: a line of each message."""
+    texts = [entry(message, style, text=safe(message["snippet"])) for message in result["messages"]]
+    return "\n".join([*texts, color(footer(result, "", "nothing found"), "dim", style)]) + "\n"

@@ -160,6 +160,29 @@ def _listed(title: str, items: list[str], style: Style) -> str:
     return "\n".join([f"{title} ({len(items)})", *(f"  {item}" for item in shown), *more]) if items else ""
 
 
+def retired(result: Any, style: Style) -> str:
+    """What `agent delete` says."""
+    return f"{agent(result['agent_id'])} is deleted; what it said stays\n"
+
+
+def left_behind(result: Any, style: Style) -> str:
+    """What `agent cleanup` found, and what became of it."""
+    if not result["orphans"]:
+        return "" if style.quiet else "nobody was left behind\n"
+    gone = set(result["deleted"])
+    lines = [f"{agent(one['agent_id'])}  {_roles(one)}  {_why_left(one)}" for one in result["orphans"]]
+    end = f"deleted {count(len(gone), 'agent')}" if gone else f"{count(len(lines), 'agent')} left behind"
+    return "\n".join([*lines, end]) + "\n"
+
+
+def _why_left(one: Json) -> str:
+    reasons = [f"its worktree {line(one['worktree'])} is gone" if one.get("worktree_missing") else ""]
+    days = one.get("days_since_last_seen")
+    reasons.append(f"not seen for {count(days, 'day')}" if days else "")
+    reasons.append(f"{count(one['message_count'], 'message')} sent" if one.get("message_count") else "")
+    return ", ".join(filter(None, reasons))
+
+
 def holders(result: Any, style: Style) -> str:
     """Who has a file: `● @bob  uncommitted  on feature  3m ago`."""
     file = line(result["file"])
