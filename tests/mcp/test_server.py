@@ -6,6 +6,7 @@ import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 from tests import kit
 from tests.mcp.conftest import PATIENCE, Client, told
 from tests.mcp.test_tools import until, waits_at
+from thrum.git import place
 from thrum.mcp import server, tools
 
 TOKENS = 1500
@@ -163,6 +165,32 @@ def test_a_wait_and_every_other_call_survive_the_daemon_being_killed(house):
         house.bob("message.send", content="still heard", to=["@ann"])
         assert told(wait.result(PATIENCE))["message"]["content"] == "still heard"
         assert ann.ask("check_messages")["status"] == "empty"
+
+
+@pytest.mark.parametrize("tool", ["send_message", "reply", "broadcast_message"])
+def test_a_message_that_a_dying_daemon_had_stored_is_not_sent_twice(house, tool):
+    asked = house.ann("message.send", content="asked", to=["@bob"])
+    path = place.find(str(house.wt)).socket
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.closing(house.serve(house.wt)) as bob:
+        listening.bind(path)
+        listening.listen()
+        more = {"send_message": {"to": "ann"}, "reply": {"message_id": asked["message_id"]}}.get(tool, {})
+        call = bob.start(tool, content="once", **more)
+        while not store_and_hang_up(house, listening):
+            pass
+        os.unlink(path)
+        told(call.result(PATIENCE))
+    assert len(house.unread(house.ann)) == 1
+
+
+def store_and_hang_up(house, listening):
+    """Does what one client asks for and dies before the answer; whether that was to send something."""
+    connected, _ = listening.accept()
+    with connected:
+        request = json.loads(connected.makefile("rb").readline())
+        params = {name: value for name, value in request["params"].items() if name != "caller"}
+        house.bob(request["method"], **params)
+    return request["method"] in ("message.send", "message.reply")
 
 
 def test_a_wait_that_began_alone_moves_to_a_daemon_that_comes(house):
