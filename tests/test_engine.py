@@ -6,7 +6,7 @@ import pytest
 
 from tests import kit
 from thrum.engine import Claim, database_path
-from thrum.errors import BadParams, Contradiction, NoIdentity, NotFound
+from thrum.errors import BadParams, Contradiction, NoIdentity, UnknownMethod
 
 
 def test_a_damaged_database_is_mended_by_the_question_that_notices_it(engine, repository):
@@ -39,8 +39,9 @@ def test_bad_parameters_are_told_before_anything_happens(engine, repository):
     before = kit.files(engine.place.log_root)
     with pytest.raises(BadParams, match="content"):
         engine.call("message.send", {"content": 7}, Claim(cwd=str(repository)))
-    with pytest.raises(NotFound):
+    with pytest.raises(UnknownMethod) as caught:
         engine.call("no.such", {}, Claim())
+    assert caught.value.code == -32601
     assert kit.files(engine.place.log_root) == before
 
 

@@ -17,7 +17,7 @@ from thrum.config import Settings
 from thrum.core import clock, events, ids
 from thrum.core.codec import Event, settled_text
 from thrum.core.identity import Identity
-from thrum.errors import Contradiction, GitError, NoIdentity, NotFound, ThrumError
+from thrum.errors import Contradiction, GitError, NoIdentity, NotFound, ThrumError, UnknownMethod
 from thrum.git import place as places
 from thrum.git.place import Place
 from thrum.methods import registry
@@ -104,7 +104,7 @@ class Engine:
         """
         wanted = self.methods.get(method)
         if wanted is None:
-            raise NotFound(f"there is no method {method}")
+            raise UnknownMethod(f"there is no method {method}", "docs/reference/rpc.md lists them")
         arguments = registry.bind(wanted, params)
         self.catch_up()
         context, before = self._context(claim, readings), self._statements

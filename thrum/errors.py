@@ -70,6 +70,12 @@ class NotFound(ThrumError):
     code = -32014
 
 
+class UnknownMethod(NotFound):
+    """There is no method of that name."""
+
+    code = -32601
+
+
 class NameTaken(ThrumError):
     """The name belongs to an agent somewhere else."""
 

@@ -74,8 +74,8 @@ def reply(
 ) -> Json:
     """Answer a message: in its thread, to its author and its recipients.
 
-    The first answer to a message makes a thread, with the message in it. Answering marks the message read. Gives what
-    `message.send` gives.
+    The first answer to a message makes a thread, with the message in it. Answering marks the message read. Gives
+    `{message_id, thread_id, created_at, from, everyone, recipients, recipient_count, authored_by?, disclosed?}`.
     """
     speaker, draft = writing.voice(ctx, acting_as, disclose), Draft(content, format, structured, priority)
     writing.check(draft)

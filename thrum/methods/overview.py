@@ -57,7 +57,8 @@ def status(ctx: Context) -> Json:
 def overview(ctx: Context) -> Json:
     """Show everything at a glance: you, your team and its work, your mail, the sync.
 
-    Gives what `status` gives, and `team`: the other agents as in `agent.list`, each with its `context`.
+    Gives `{agent, work_context, inbox, sync, version, repo_id, team}`: what `status` gives, and the other agents as in
+    `agent.list`, each with its `context`.
     """
     result = status(ctx)
     me = (result.get("agent") or {}).get("agent_id")

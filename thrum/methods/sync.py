@@ -14,8 +14,8 @@ Json = dict[str, Any]
 def status(ctx: Context) -> Json:
     """Say when it last worked, what failed since, and what the remote does not have yet.
 
-    Gives `{running, sync_state, last_sync_at, last_error?, remote, ...}`. `sync_state` is `off`, `no_remote`, `idle` (never
-    tried), `synced`, `pending` (something waits for the next cycle) or `error`.
+    Gives `{running, sync_state, last_sync_at, last_attempt_at, last_error?, hint?, remote?, url?, pending}`. `sync_state` is
+    `off`, `no_remote`, `idle` (never tried), `synced`, `pending` (`pending` facts wait for the next cycle) or `error`.
     """
     return ctx.sync.status()
 
@@ -24,7 +24,8 @@ def status(ctx: Context) -> Json:
 def force(ctx: Context) -> Json:
     """Run one cycle now: fetch, unite, commit, push.
 
-    Gives `{triggered, ok, error, received, pushed}` of that cycle, and what `sync.status` gives after it.
+    Gives `{triggered, ok, error?, hint?, received, pushed, remote?, running, sync_state, last_sync_at, last_attempt_at,
+    last_error?, url?, pending}`: what the cycle did, and what `sync.status` says after it.
     """
     ctx.refresh_contexts()
     report = ctx.sync.force()
