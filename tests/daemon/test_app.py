@@ -188,8 +188,11 @@ def test_nothing_it_made_can_be_read_by_others(place: Place, wire: Callable[[], 
 
 def test_git_clean_does_not_cut_it_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     started = start(place)
+    hints = ("thrum.pid", "ws.port", "ws.token")
+    before = [Path(place.var_dir, name).read_text() for name in hints[1:]]
     shutil.rmtree(place.thrum_dir)
-    soon(lambda: os.path.exists(place.socket) and os.path.exists(os.path.join(place.var_dir, "thrum.pid")))
+    soon(lambda: os.path.exists(place.socket) and all(os.path.exists(f"{place.var_dir}/{name}") for name in hints))
+    assert [Path(place.var_dir, name).read_text() for name in hints[1:]] == before
     health = ask(place.socket, "health")
     assert health["pid"] == started.pid
 
