@@ -144,11 +144,10 @@ class Delivery:
             self._round.poke()
 
     def _join(self, params: Json, claim: Claim) -> tuple[Json, str, Any]:
-        since = {key.lower(): value for key, value in params.items()}.get("since")
-        missed = self._engine.cursor_since(since) if isinstance(since, str) and since else None
         answer = self._engine.call("subscribe", params, claim)
         agent_id = self._engine.call("agent.whoami", {}, claim)["agent_id"]
-        return answer, agent_id, missed or self._engine.cursor()
+        since = {key.lower(): value for key, value in params.items()}.get("since")
+        return answer, agent_id, self._engine.cursor_since(since) if since else self._engine.cursor()
 
     async def _deliver(self) -> None:
         """One round: a look for everybody in one job, and everybody gets what is new."""
