@@ -169,6 +169,14 @@ class Branch:
             fresh.database.close()
 
 
+def write_log(root, owner, *stated, origin=THERE):
+    """Appends events to an agent's log below `root`, as another clone (or `origin`) would."""
+    path = f"{root}/messages/{owner}/{origin}/0000/00.jsonl"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "ab") as file:
+        file.write(b"".join(raw(event) + b"\n" for event in stated))
+
+
 def raw(line):
     """The bytes of a log's line: canonical for an event, as they are for bytes."""
     return line if isinstance(line, bytes) else codec.encode(line)

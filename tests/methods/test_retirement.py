@@ -16,9 +16,7 @@ def state(engine):
     """Writes an event into a log of an agent, of this clone unless told otherwise."""
 
     def write(agent, *events, origin=""):
-        branch = kit.Branch.__new__(kit.Branch)
-        branch.root = engine.place.log_root
-        branch.say(agent, *events, origin=origin or engine.origin)
+        kit.write_log(engine.place.log_root, agent, *events, origin=origin or engine.origin)
 
     return write
 
@@ -84,6 +82,13 @@ def test_who_cannot_be_deleted(ann, logs, name, refusal):
     with pytest.raises(refusal):
         ann("agent.delete", name=name)
     assert logs() == before
+
+
+@pytest.mark.parametrize("claimed", ["nobody", "user:nobody", "No Name", "../x"])
+def test_a_caller_that_is_nobody_has_no_log_to_say_it_in(engine, ann, bob, claimed):
+    engine.call("agent.delete", {"name": "bob"}, Claim(agent_id=claimed))
+    assert names(ann) == {"ann"}
+    assert not [path for path in kit.files(engine.place.log_root) if "nobody" in path]
 
 
 def test_an_agent_of_another_clone_is_deleted_there(ann, state, logs):

@@ -164,3 +164,16 @@ def test_an_edit_leaves_what_was_read_read_and_the_audience_as_it_was(team):
     bob("message.markRead", message_ids=[said])
     ann("message.edit", message_id=said, content="hello @cat")
     assert bob("message.list")["unread"] == 0 and cat("message.list")["messages"] == []
+
+
+def test_the_newest_edit_counts_after_the_author_moved_to_another_clone(engine, ann, said):
+    for content in ("two", "three", "four"):
+        ann("message.edit", message_id=said, content=content)
+    written = [data for path, data in kit.files(engine.place.log_root).items() if path.startswith("messages/")]
+    lines = [codec.decode(line) for data in written for line in data.splitlines()]
+    latest = max(line["version"] for line in lines if line["type"] == "message.edit")
+    edit = kit.event("message.edit", -60, message_id=said, body={"content": "five"}, version=latest + 1, seq=1)
+    kit.write_log(engine.place.log_root, "ann", edit)
+    assert text(ann, said) == "five"
+    ann("message.edit", message_id=said, content="six")
+    assert text(ann, said) == "six"

@@ -92,12 +92,7 @@ def test_author_scope_and_age_narrow_it(engine, ann, bob, find):
     assert find("by", scope=CORE) == ["by bob in core"]
     assert find("by", since="1h") == ["by bob in core", "by ann"] == find("by", since="2026-01-01")
     assert find("by", since="9999-01-01") == []
-    path = f"messages/dan/{kit.THERE}/0000/00.jsonl"
-    import os
-
-    os.makedirs(os.path.dirname(f"{engine.place.log_root}/{path}"))
-    with open(f"{engine.place.log_root}/{path}", "wb") as file:
-        file.write(kit.raw(kit.message("dan", "by dan, long ago", at=-86400 * 30)) + b"\n")
+    kit.write_log(engine.place.log_root, "dan", kit.message("dan", "by dan, long ago", at=-86400 * 30))
     assert find("by")[-1] == "by dan, long ago" and "by dan, long ago" not in find("by", since="2026-02-01T00:00:00Z")
 
 

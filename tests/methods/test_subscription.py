@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from tests import kit
+from thrum.engine import Claim
 from thrum.errors import BadParams, NoSession, NotFound
 
 CORE = {"type": "module", "value": "core"}
@@ -256,8 +257,6 @@ def test_who_takes_part_in_a_thread_hears_how_it_stands_right_after_the_message(
 
 def test_a_user_hears_nothing_of_what_it_wrote_in_anothers_name(engine, ann):
     ann("user.register", username="leon")
-    from thrum.engine import Claim
-
     call = lambda method, **params: engine.call(method, params, Claim(agent_id="user:leon"))  # noqa: E731
     call("session.start")
     call("subscribe", all=True)
@@ -269,12 +268,7 @@ def test_a_user_hears_nothing_of_what_it_wrote_in_anothers_name(engine, ann):
 
 def test_what_others_bring_in_is_told_whatever_its_time(engine, repository, ann, ear):
     late = kit.message("dan", "late", at=-10_000_000)
-    path = f"{engine.place.log_root}/messages/dan/{kit.THERE}/0000/00.jsonl"
-    import os
-
-    os.makedirs(os.path.dirname(path))
-    with open(path, "wb") as file:
-        file.write(kit.raw(late) + b"\n")
+    kit.write_log(engine.place.log_root, "dan", late)
     assert texts(ear.messages()) == ["late"]
 
 

@@ -129,12 +129,7 @@ def test_a_scope_finds_threads_that_carry_it_and_threads_in_which_a_message_does
 
 def test_a_thread_that_only_messages_mention_is_listed_under_its_first_words(engine, ann):
     stray = kit.message("dan", "Where is it?\nI looked.", thread_id="thr_stray")
-    import os
-
-    path = f"{engine.place.log_root}/messages/dan/{kit.THERE}/0000/00.jsonl"
-    os.makedirs(os.path.dirname(path))
-    with open(path, "wb") as file:
-        file.write(kit.raw(stray) + b"\n")
+    kit.write_log(engine.place.log_root, "dan", stray)
     (thread,) = threads(ann)
     assert (thread["thread_id"], thread["title"], thread["created_by"]) == ("thr_stray", "Where is it?", "dan")
     assert (thread["message_count"], thread["unread_count"], thread["created_at"]) == (1, 1, stray["timestamp"])

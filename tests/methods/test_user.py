@@ -100,6 +100,7 @@ def test_a_user_writes_in_an_agents_name_and_every_answer_says_so(engine, ann, b
 
 def test_it_stands_in_the_users_own_log_and_is_the_users_message(engine, ann, bob, leon):
     sent = leon("message.send", content="hold", to=["bob"], acting_as="ann")["message_id"]
+    assert [m["message_id"] for m in leon("message.sent")["messages"]] == [sent] and leon("message.sent")["total"] == 1
     files = kit.files(engine.place.log_root)
     assert [path.split("/")[1] for path, data in files.items() if sent.encode() in data] == ["user_leon"]
     with pytest.raises(Forbidden, match="user:leon"):

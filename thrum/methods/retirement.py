@@ -74,8 +74,12 @@ def _lives_here(ctx: Context, agent: Json) -> bool:
 
 
 def _retire(ctx: Context, agent_id: str, reason: str) -> None:
-    """Ends an agent's sessions in its own log, states in the caller's that it is gone, takes its identity files away."""
-    instant, by = ctx.now(), ctx.me_or_nobody() or agent_id
+    """Ends an agent's sessions in its own log, states in the caller's that it is gone, takes its identity files away.
+
+    A caller who is nobody has no log; then the agent's says it.
+    """
+    instant, me = ctx.now(), ctx.me_or_nobody()
+    by = me if me and ctx.roster.agent(me) else agent_id
     endings = [
         ctx.event(events.SESSION_END, instant, session_id=s["session_id"], agent_id=agent_id, reason="agent deleted")
         for s in ctx.roster.sessions(agent_id, active_only=True)

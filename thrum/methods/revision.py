@@ -39,10 +39,11 @@ def edit(
     said = writing.body(body["format"], text, structured)
     if structured is None and "structured" in body:
         said["structured"] = body["structured"]
-    instant = ctx.now()
-    ctx.append(ctx.me(), [ctx.event(events.MESSAGE_EDIT, instant, message_id=message["message_id"], body=said)])
-    version = (ctx.mail.get(message["message_id"]) or {})["edits"]
-    return {"message_id": message["message_id"], "updated_at": clock.text(instant), "version": version}
+    instant, found = ctx.now(), message["message_id"]
+    version = ctx.mail.last_version(found) + 1
+    ctx.append(ctx.me(), [ctx.event(events.MESSAGE_EDIT, instant, message_id=found, body=said, version=version)])
+    edits = (ctx.mail.get(found) or {})["edits"]
+    return {"message_id": found, "updated_at": clock.text(instant), "version": edits}
 
 
 @method("message.delete")

@@ -11,10 +11,11 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from thrum.core import routing
+from thrum.core import ids, routing
 from thrum.core.codec import decode
 from thrum.core.selection import Filter
 from thrum.store.fold_messages import UNREAD_SINCE, unread_arguments
+from thrum.store.stated import version_of
 
 Json = dict[str, Any]
 _ANYONE = "SELECT at, message_id FROM message WHERE deleted_at IS NULL"
@@ -93,6 +94,12 @@ class Mailbox:
         row = self._row(message_id)
         return str(row["owner"]) if row else ""
 
+    def last_version(self, message_id: str) -> int:
+        """The highest version of any edit of a message by its owner; 0 when there is none with a version."""
+        query = "SELECT MAX(rank) FROM revision JOIN message USING (message_id, owner) WHERE message_id = ?"
+        found = self._connect().execute(query, (message_id,)).fetchone()[0]
+        return version_of(found) if found else 0
+
     def history(self, message_id: str) -> list[Json]:
         """Every text a message ever had, the first one first: `{content, structured?, edited_at}`."""
         row = self._row(message_id)
@@ -135,11 +142,13 @@ class Mailbox:
         return [found[message_id] for message_id in message_ids if message_id in found]
 
     def sent(self, agent_id: str, size: int, number: int) -> Page:
-        """What an agent wrote, newest first, with who has read it."""
+        """What an agent wrote, newest first, with who has read it; a user also wrote what it wrote in others' names."""
         sql = self._connect()
-        query = "SELECT message_id FROM message WHERE agent_id = ? ORDER BY at DESC, message_id DESC LIMIT ? OFFSET ?"
-        found = [row[0] for row in sql.execute(query, (agent_id, size, (number - 1) * size))]
-        total = _count(sql, "FROM message WHERE agent_id = :me", {"me": agent_id})
+        where = "WHERE agent_id = :me" + (" OR owner = :owner" if agent_id.startswith("user:") else "")
+        arguments = {"me": agent_id, "owner": ids.stem(agent_id), "size": size, "skip": (number - 1) * size}
+        query = f"SELECT message_id FROM message {where} ORDER BY at DESC, message_id DESC LIMIT :size OFFSET :skip"
+        found = [row[0] for row in sql.execute(query, arguments)]
+        total = _count(sql, f"FROM message {where}", arguments)
         messages = self.summaries(found)
         for message in messages:
             message["read_by"] = self.readers(message["message_id"])

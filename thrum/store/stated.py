@@ -47,6 +47,11 @@ def rank(version: int, at: int, claim: str) -> str:
     return f"{version:016d} {0 if version else at:020d} {claim}"
 
 
+def version_of(rank: str) -> int:
+    """The version that a rank begins with."""
+    return int(rank[:16])
+
+
 def read(source: LogPath, ends: int, line: bytes, parse: Callable[[bytes], Event] = events.parse) -> Stated:
     """The statement on `line` of `source`. Raises BadLine if it is no event, or claims to be somebody else's."""
     event = parse(line)
