@@ -195,6 +195,33 @@ def test_what_was_missed_comes_behind_the_answer_and_before_what_is_new(reposito
     play(repository, scene)
 
 
+@pytest.mark.parametrize("is_new_session", [False, True])
+def test_several_subscriptions_ask_for_what_was_missed_and_get_it_once(repository: Path, is_new_session: bool) -> None:
+    async def scene(hall: Hall) -> None:
+        nadia, omar = hall.client("nadia"), hall.client("omar")
+        wishes: list[Json] = [{"mention_role": "omar"}, {"scope": {"type": "module", "value": "cart"}}]
+        for wish in wishes:
+            await omar("subscribe", **wish)
+        known = await nadia("message.send", content="known", to=["@omar"])
+        await until(lambda: omar.heard == ["known"])
+        omar.conversation.hang_up()
+        await nadia("message.send", content="to you", to=["@omar"])
+        await nadia("message.send", content="of the cart", scopes=[{"type": "module", "value": "cart"}])
+        await nadia("message.send", content="neither")
+        if is_new_session:
+            await omar("session.start")
+        again = hall.client("omar")
+        for wish in wishes:
+            await again("subscribe", **wish, since=known["message_id"])
+            await settled(hall)
+        await nadia("message.send", content="new", to=["@omar"])
+        await until(lambda: "new" in again.heard)
+        await settled(hall)
+        assert again.heard == ["to you", "of the cart", "new"]
+
+    play(repository, scene)
+
+
 def test_nothing_comes_before_the_answer_is_written(repository: Path) -> None:
     async def scene(hall: Hall) -> None:
         nadia, omar = hall.client("nadia"), hall.client("omar")

@@ -1,6 +1,6 @@
 """Notifications: what a session subscribed to, brought to the connections that asked for it, once each and in order.
 
-Nothing is kept for anybody: each connection remembers how far it has heard, and when something arrives one job looks what is
+No mail is kept for anybody: each connection remembers how far it has heard, and when something arrives one job looks what is
 new for all of them.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from thrum.core import jsonrpc
 from thrum.daemon.feed import Feed
@@ -20,6 +20,9 @@ from thrum.errors import ThrumError
 Json = dict[str, Any]
 Push = Callable[[bytes], None]
 """Sends a frame to a client without waiting for it. On the event loop."""
+
+REMEMBERED = 1024
+"""Messages an ear knows it was told, in case the client asks again for what it missed."""
 
 log = logging.getLogger("thrum.daemon")
 
@@ -56,15 +59,41 @@ class EngineLike(Protocol):
         """What arrived for the session since then."""
 
 
+class Joined(NamedTuple):
+    """A subscription that was made: its answer, for which agent, and two cursors: of its `since` (None without), and today's."""
+
+    answer: Json
+    agent_id: str
+    since: Any
+    now: Any
+
+
 class Ear:
     """One connection listening for one session."""
 
-    __slots__ = ("agent_id", "cursor", "push", "session_id", "subscriptions")
+    __slots__ = ("_push", "_told", "agent_id", "cursor", "session_id", "subscriptions")
 
-    def __init__(self, agent_id: str, session_id: str, cursor: Any, push: Push) -> None:
-        self.agent_id, self.session_id, self.cursor, self.push = agent_id, session_id, cursor, push
+    def __init__(self, agent_id: str, session_id: str, push: Push) -> None:
+        self.agent_id, self.session_id = agent_id, session_id
+        self.cursor: Any = None
+        """How far it has heard."""
         self.subscriptions: set[int] = set()
         """The subscriptions that this connection made; it listens as long as there is one."""
+        self._push = push
+        self._told: dict[str, None] = {}
+
+    def tell(self, items: list[Json]) -> None:
+        """Sends what it was not told before; what belongs to a message comes or goes with it."""
+        is_new = True
+        for item in items:
+            event_id = item["params"].get("event_id")
+            if event_id is not None:
+                is_new = event_id not in self._told
+                self._told[event_id] = None
+            if is_new:
+                self._push(jsonrpc.encode({"jsonrpc": "2.0", **item}))
+        while len(self._told) > REMEMBERED:
+            del self._told[next(iter(self._told))]
 
 
 class Ears:
@@ -73,26 +102,28 @@ class Ears:
     def __init__(self, delivery: Delivery, push: Push) -> None:
         self._delivery, self._push = delivery, push
         self._by_session: dict[str, Ear] = {}
-        self._fresh: list[Ear] = []
+        self._due: list[tuple[Ear, Any]] = []
 
     async def subscribe(self, params: Json, claim: Claim) -> Json:
         """Makes the subscription and listens for its session, from `since` on if that is given. Raises ThrumError.
 
-        An ear that is open already goes on where it is: it has heard what came before.
+        An ear that is open already goes on where it is, or back to `since` for what it was not told then.
         """
-        answer, agent_id, cursor = await self._delivery.join(params, claim)
+        answer, agent_id, since, now = await self._delivery.join(params, claim)
         session_id = answer["session_id"]
         ear = self._by_session.get(session_id)
         if ear is None:
-            ear = self._by_session[session_id] = Ear(agent_id, session_id, cursor, self._push)
-            self._fresh.append(ear)
+            ear = self._by_session[session_id] = Ear(agent_id, session_id, self._push)
+            self._due.append((ear, since or now))
+        elif since is not None:
+            self._due.append((ear, since))
         ear.subscriptions.add(answer["subscription_id"])
         return answer
 
     def settle(self) -> None:
         """The answer has been written: what it promised may follow."""
-        while self._fresh:
-            self._delivery.open(self._fresh.pop(0))
+        while self._due:
+            self._delivery.open(*self._due.pop(0))
 
     def unsubscribe(self, subscription_id: int) -> None:
         """The subscription is gone; the ear that was opened for nothing else closes."""
@@ -108,8 +139,7 @@ class Ears:
 
     def _close(self, session_id: str) -> None:
         ear = self._by_session.pop(session_id)
-        if ear in self._fresh:
-            self._fresh.remove(ear)
+        self._due = [due for due in self._due if due[0] is not ear]
         self._delivery.close(ear)
 
 
@@ -123,14 +153,16 @@ class Delivery:
         self._round = Coalesced(self._tasks, self._deliver)
         feed.on_ring(self._poke)
 
-    async def join(self, params: Json, claim: Claim) -> tuple[Json, str, Any]:
-        """Makes a subscription: the answer, the agent it is for, and where its notifications begin. Raises ThrumError."""
+    async def join(self, params: Json, claim: Claim) -> Joined:
+        """Makes a subscription. Raises ThrumError."""
         return await self._worker.run(self._join, params, claim)
 
-    def open(self, ear: Ear) -> None:
-        """`ear` listens: it gets what it has missed, then what comes."""
-        self._open.add(ear)
-        self._feed.listeners += 1
+    def open(self, ear: Ear, cursor: Any) -> None:
+        """`ear` listens: it gets what has come since `cursor`, then what comes."""
+        ear.cursor = cursor
+        if ear not in self._open:
+            self._open.add(ear)
+            self._feed.listeners += 1
         self._round.poke()
 
     def close(self, ear: Ear) -> None:
@@ -143,29 +175,30 @@ class Delivery:
         if self._open:
             self._round.poke()
 
-    def _join(self, params: Json, claim: Claim) -> tuple[Json, str, Any]:
+    def _join(self, params: Json, claim: Claim) -> Joined:
         answer = self._engine.call("subscribe", params, claim)
         agent_id = self._engine.call("agent.whoami", {}, claim)["agent_id"]
         since = {key.lower(): value for key, value in params.items()}.get("since")
-        return answer, agent_id, self._engine.cursor_since(since) if since else self._engine.cursor()
+        return Joined(answer, agent_id, self._engine.cursor_since(since) if since else None, self._engine.cursor())
 
     async def _deliver(self) -> None:
         """One round: a look for everybody in one job, and everybody gets what is new."""
         wanted = [(ear, ear.agent_id, ear.session_id, ear.cursor) for ear in self._open]
-        for ear, found in await self._worker.run(self._look, wanted):
-            if ear in self._open:
+        for ear, cursor, found in await self._worker.run(self._look, wanted):
+            if ear not in self._open:
+                continue
+            ear.tell(found.items)
+            if ear.cursor is cursor:  # else it was sent back meanwhile
                 ear.cursor = found.cursor
-                for item in found.items:
-                    ear.push(jsonrpc.encode({"jsonrpc": "2.0", **item}))
-                if found.ended:
-                    self.close(ear)
+            if found.ended:
+                self.close(ear)
 
-    def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, NoticesLike]]:
+    def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, Any, NoticesLike]]:
         """On the worker's thread. Whom we cannot look for now keeps his place and is looked for next time."""
-        found: list[tuple[Ear, NoticesLike]] = []
-        for ear, *which in wanted:
+        found: list[tuple[Ear, Any, NoticesLike]] = []
+        for ear, agent_id, session_id, cursor in wanted:
             try:
-                found.append((ear, self._engine.notices(*which)))
+                found.append((ear, cursor, self._engine.notices(agent_id, session_id, cursor)))
             except ThrumError as error:
-                log.warning("no notifications for %s now: %s", which[0], error)
+                log.warning("no notifications for %s now: %s", agent_id, error)
         return found
