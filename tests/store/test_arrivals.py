@@ -1,6 +1,11 @@
+import tempfile
+
 import pytest
+from hypothesis import given
 
 from tests import kit
+from tests.store import scenes
+from thrum.core.selection import Filter
 from thrum.store.arrivals import Arrivals
 
 
@@ -91,6 +96,23 @@ def test_in_a_database_that_was_built_at_once_time_tells_what_came_after(branch)
     assert news(branch, branch.arrivals.cursor_at(late["message_id"])) == []
     fresh = say(branch, "cat", kit.message("cat", at=5))
     assert news(branch, branch.arrivals.cursor_at(late["message_id"])) == [(fresh[0], "")]
+
+
+@given(scenes.logs())
+def test_whoever_hears_all_that_arrives_has_the_inbox(logs):
+    with tempfile.TemporaryDirectory() as folder:
+        branch = kit.Branch(folder)
+        branch.catch_up()
+        arrivals = Arrivals(lambda: branch.projection.connection, lambda: branch.projection.database.generation)
+        start = arrivals.cursor()
+        for path, lines in logs.items():
+            branch.append(path, *lines)
+            branch.catch_up()
+        for agent in scenes.AGENTS:
+            heard = [one.message_id for one in arrivals.since(start, arrivals.cursor(), agent)]
+            assert len(heard) == len(set(heard))
+            assert set(heard) == {m["message_id"] for m in branch.mail.page(agent, Filter(), 1000, 1).messages}
+        branch.close()
 
 
 def test_delivery_looks_at_what_is_new_and_not_at_what_there_is(branch):

@@ -337,3 +337,28 @@ def test_totals_equal_what_the_pages_hold_for_any_audience(to, threaded):
             assert totals == {len(found)} and branch.mail.unread_count(agent) == len(found)
         assert branch.tables() == branch.rebuilt()
         branch.close()
+
+
+ROLES = st.tuples(*[st.sampled_from(["reviewer", "bob", "ann"])] * 3)
+
+
+@given(LETTERS, ROLES, st.sets(st.integers(0, 11), max_size=6))
+def test_what_was_deleted_is_found_where_it_would_have_been_for_any_audience(letters, roles, gone):
+    with tempfile.TemporaryDirectory() as folder:
+        branch = kit.Branch(folder)
+        said = fill(branch, letters, roles, [])
+        asked = [Filter(), Filter(with_own=True), Filter(everything=True), Filter(with_own=True, thread_id="thr_1")]
+        whole = {
+            (agent, wanted): ids_of(everything(branch, agent, wanted)[0]) for agent in scenes.AGENTS for wanted in asked
+        }
+        deleted = [message for number, message in enumerate(said) if number in gone]
+        for message in deleted:
+            branch.say(message["agent_id"], kit.event("message.delete", message_id=message["message_id"]))
+        branch.catch_up()
+        for (agent, wanted), ids in whole.items():
+            found, totals = everything(branch, agent, wanted._replace(with_deleted=True))
+            assert ids_of(found) == ids and totals == {len(ids)}
+            kept, _ = everything(branch, agent, wanted)
+            assert ids_of(kept) == [m["message_id"] for m in found if not m["deleted"]]
+            assert branch.mail.unread_ids(agent)[::-1] == ids_of(everything(branch, agent, Filter(unread=True))[0])
+        branch.close()
