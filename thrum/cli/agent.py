@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thrum.cli import candidates
 from thrum.cli import render_agents as show
 from thrum.cli.arguments import Display, Module, Name, Role, calling, given
 from thrum.cli.plan import Next, Plan
@@ -98,8 +99,15 @@ def _only_theirs(result: Any, answer: Any) -> Json:
 
 def context(
     context: typer.Context,
-    who: Annotated[str, typer.Argument(metavar="AGENT", help="An agent or a role; all if not given.")] = "",
-    agent: Annotated[str, typer.Option("--agent", metavar="AGENT", help="The same.")] = "",
+    who: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT", help="An agent or a role; all if not given.", autocompletion=candidates.recipients
+        ),
+    ] = "",
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="AGENT", help="The same.", autocompletion=candidates.recipients)
+    ] = "",
     branch: Annotated[str, typer.Option("--branch", metavar="BRANCH", help="Only on this branch.")] = "",
     file: Annotated[str, typer.Option("--file", metavar="FILE", help="Only who touches this file or folder.")] = "",
 ) -> Plan:
@@ -109,7 +117,9 @@ def context(
     return Plan("agent.listContext", params, show.context if who or agent else show.contexts)
 
 
-def delete(name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's name.")]) -> Plan:
+def delete(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's name.", autocompletion=candidates.agents)],
+) -> Plan:
     """What it said stays, and so does its mail: whoever registers by that name again finds it.
 
     git thrum agent delete furiosa
@@ -122,6 +132,13 @@ def who_has(context: typer.Context, file: File) -> Plan:
     return Plan("agent.whoHas", {"file": calling(context).path(file)}, show.holders)
 
 
-def ping(agent: Annotated[str, typer.Argument(metavar="AGENT", help="An agent, or a role that only one has.")]) -> Plan:
+def ping(
+    agent: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT", help="An agent, or a role that only one has.", autocompletion=candidates.agents
+        ),
+    ],
+) -> Plan:
     """git thrum ping @reviewer"""
     return Plan("agent.ping", {"agent": agent}, show.pinged)

@@ -43,7 +43,12 @@ def _help_that_returns(found: Any) -> Any:
 
 
 class OneCommand(TyperCommand):
-    """A command that hands its help back."""
+    """A command that hands its help back, and completes to the general options, too."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """What `incomplete` may become."""
+        own = super().shell_complete(ctx, incomplete)
+        return [*own, *root().shell_complete(ctx.find_root(), incomplete)] if incomplete.startswith("-") else own
 
     def get_help_option(self, ctx: Any) -> Any:
         """The help option."""

@@ -26,6 +26,7 @@ from thrum.cli.arguments import (
     seconds,
     structured,
 )
+from thrum.cli.candidates import agents, messages, recipients, threads
 from thrum.cli.plan import Next, Plan, Style
 from thrum.cli.text import lasting
 from thrum.errors import UsageError
@@ -34,22 +35,30 @@ Json = dict[str, Any]
 Text = Annotated[
     str, typer.Argument(metavar="TEXT", help="The text; `-` reads it from standard input.", show_default=False)
 ]
-MessageId = Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id, or a unique beginning of it.")]
+MessageId = Annotated[
+    str, typer.Argument(metavar="MESSAGE", help="Its id, or a unique beginning of it.", autocompletion=messages)
+]
 
 
 def send(
     context: typer.Context,
     text: Text = "",
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="@WHO", help="An agent, or everyone of a role; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="@WHO", help="An agent, or everyone of a role; repeatable.", autocompletion=recipients
+        ),
     ] = None,
     mention: Annotated[
-        list[str] | None, typer.Option("--mention", metavar="@WHO", help="The same as --to; repeatable.")
+        list[str] | None,
+        typer.Option("--mention", metavar="@WHO", help="The same as --to; repeatable.", autocompletion=recipients),
     ] = None,
     broadcast: Annotated[bool, typer.Option("-b", "--broadcast", help="To everyone, and on purpose.")] = False,
     scope: Scopes = None,
     ref: Refs = None,
-    thread: Annotated[str, typer.Option("--thread", metavar="ID", help="Say it in this thread.")] = "",
+    thread: Annotated[
+        str, typer.Option("--thread", metavar="ID", help="Say it in this thread.", autocompletion=threads)
+    ] = "",
     priority: Priority = "normal",
     format: Format = "markdown",
     data: Structured = "",
@@ -186,7 +195,10 @@ def wait(
     ] = "30s",
     scope: Scope = "",
     mention: Annotated[
-        str, typer.Option("--mention", metavar="@WHO", help="Only what is addressed to this agent or role.")
+        str,
+        typer.Option(
+            "--mention", metavar="@WHO", help="Only what is addressed to this agent or role.", autocompletion=recipients
+        ),
     ] = "",
     priority: Annotated[str, typer.Option("--priority", metavar="PRIORITY", help="Only what has this priority.")] = "",
     peek: Annotated[bool, typer.Option("--peek", help="Leave it unread.")] = False,
@@ -251,7 +263,8 @@ def delete(
 
 def read(
     message_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="MESSAGE...", help="Their ids, or unique beginnings of them.")
+        list[str] | None,
+        typer.Argument(metavar="MESSAGE...", help="Their ids, or unique beginnings of them.", autocompletion=messages),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All unread mail.")] = False,
 ) -> Plan:
@@ -266,7 +279,9 @@ def read(
 
 def search(
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="All must be there; merg* is a beginning.")],
-    author: Annotated[str, typer.Option("--from", metavar="AGENT", help="Only what this agent wrote.")] = "",
+    author: Annotated[
+        str, typer.Option("--from", metavar="AGENT", help="Only what this agent wrote.", autocompletion=agents)
+    ] = "",
     scope: Scope = "",
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="Only what is not older: 2d, 3h, 45m, a date or a time.")

@@ -8,6 +8,7 @@ import typer
 
 from thrum.cli import render_agents as show
 from thrum.cli.arguments import SessionId, given, pairs
+from thrum.cli.candidates import agents
 from thrum.cli.plan import Plan
 from thrum.cli.render import confirmation
 
@@ -29,7 +30,9 @@ def end(
 
 def list_(
     active: Annotated[bool, typer.Option("--active", help="Only open ones.")] = False,
-    agent: Annotated[str, typer.Option("--agent", metavar="AGENT", help="Only this agent's.")] = "",
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="AGENT", help="Only this agent's.", autocompletion=agents)
+    ] = "",
 ) -> Plan:
     """An ended session says how it ended."""
     return Plan("session.list", given(active_only=active, agent_id=agent), show.sessions)

@@ -8,6 +8,7 @@ import typer
 
 from thrum.cli import render_threads as show
 from thrum.cli.arguments import Scope, given, pair
+from thrum.cli.candidates import recipients
 from thrum.cli.plan import Plan, Style
 from thrum.cli.render import confirmation
 from thrum.errors import UsageError
@@ -16,7 +17,10 @@ from thrum.errors import UsageError
 def subscribe(
     scope: Scope = "",
     mention: Annotated[
-        str, typer.Option("--mention", metavar="@WHO", help="Only what is addressed to this agent or role.")
+        str,
+        typer.Option(
+            "--mention", metavar="@WHO", help="Only what is addressed to this agent or role.", autocompletion=recipients
+        ),
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="All my mail.")] = False,
 ) -> Plan:

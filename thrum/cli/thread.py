@@ -8,6 +8,7 @@ import typer
 
 from thrum.cli import render_threads as show
 from thrum.cli.arguments import Page, PageSize, Scope, Scopes, given, pair, pairs
+from thrum.cli.candidates import recipients, threads
 from thrum.cli.plan import Plan
 from thrum.cli.render import confirmation
 from thrum.errors import UsageError
@@ -17,7 +18,10 @@ def create(
     title: Annotated[str, typer.Argument(metavar="TITLE", help="What it is about.")],
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Its first message; wants --to.")] = "",
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="@WHO", help="Whom the first message is for; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="@WHO", help="Whom the first message is for; repeatable.", autocompletion=recipients
+        ),
     ] = None,
     scope: Scopes = None,
 ) -> Plan:
@@ -41,7 +45,9 @@ def list_(scope: Scope = "", page_size: PageSize = 10, page: Page = 1) -> Plan:
 
 
 def show_(
-    thread_id: Annotated[str, typer.Argument(metavar="THREAD", help="Its id, or a unique beginning of it.")],
+    thread_id: Annotated[
+        str, typer.Argument(metavar="THREAD", help="Its id, or a unique beginning of it.", autocompletion=threads)
+    ],
     page_size: PageSize = 10,
     page: Page = 1,
 ) -> Plan:
