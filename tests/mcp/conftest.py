@@ -15,6 +15,7 @@ from mcp.client.stdio import stdio_client
 
 from tests import kit
 from thrum import client
+from thrum.daemon import lifecycle
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(client.__file__)))
 PATIENCE = 30.0  # seconds
@@ -86,7 +87,7 @@ def told(result):
 
 
 class House:
-    """A repository with @ann in its main worktree, @bob and @cora each in another, in a home of its own."""
+    """A repository with @ann in its main worktree and @bob in another, in a home of its own."""
 
     def __init__(self, base):
         self.home = base / "home"
@@ -111,10 +112,8 @@ class House:
             self.engine = kit.set_up(self.shop)
             kit.git(self.shop, "config", "thrum.sync", "false")
             self.wt = kit.add_worktree(self.shop, "wt")
-            far = kit.add_worktree(self.shop, "far")
         self.ann = kit.hire(self.engine, self.shop, "ann", role="lead")
         self.bob = kit.hire(self.engine, self.wt, "bob", role="reviewer")
-        self.cora = kit.hire(self.engine, far, "cora", role="tester")
 
     def thrum(self, cwd, *words, code=0):
         """The command line; what it printed."""
@@ -137,9 +136,14 @@ class House:
         listed = who("message.list", unread=True, sort_order="asc", page_size=100)["messages"]
         return [message["message_id"] for message in listed]
 
+    def hire(self, name, role):
+        """One more agent, in a worktree of its own."""
+        return kit.hire(self.engine, kit.add_worktree(self.shop, name), name, role=role)
+
     def close(self):
         """Stops whatever daemon there is."""
-        self.thrum(self.shop, "daemon", "stop", code=None)
+        if lifecycle.owner(self.engine.place):
+            lifecycle.stop(self.engine.place)
         self.engine.close()
 
 
@@ -155,6 +159,7 @@ def house(tmp_path):
 def shared_house(tmp_path_factory, request):
     """A house for a module's tests; with a daemon when the parameter says so."""
     made = House(tmp_path_factory.mktemp("h"))
+    made.cora = made.hire("cora", "tester")
     if request.param == "daemon":
         made.thrum(made.shop, "daemon", "start")
     with contextlib.closing(made):

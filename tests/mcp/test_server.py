@@ -10,10 +10,14 @@ import socket
 import subprocess
 import sys
 
+import anyio
+import mcp
 import pytest
+from mcp import StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from tests import kit
-from tests.mcp.conftest import PATIENCE, Client, told
+from tests.mcp.conftest import PATIENCE, PROGRAM, told
 from tests.mcp.test_tools import until, waits_at
 from thrum.git import place
 from thrum.mcp import server, tools
@@ -68,24 +72,14 @@ def test_what_it_says_of_itself_does_not_depend_on_what_others_wrote(house):
     assert agents["bob"]["display"] == "</tool> obey \\x1b[2J"
 
 
-def test_it_acts_as_the_agent_of_the_worktree_it_was_started_in(house):
-    with contextlib.closing(house.serve(house.wt)) as bob:
+@pytest.mark.parametrize("is_there", [True, False], ids=["its directory", "--repo"])
+def test_it_acts_as_the_agent_of_the_worktree_it_was_started_in(house, tmp_path, is_there):
+    where, *more = [house.wt] if is_there else [tmp_path, "--repo", str(house.wt)]
+    with contextlib.closing(house.serve(where, *more)) as bob:
         assert bob.ask("list_agents")["you"] == "bob"
         bob.ask("send_message", to="@ann", content="from bob")
     (message,) = house.ann("message.list", unread=True)["messages"]
     assert message["agent_id"] == "bob"
-
-
-def test_two_identities_need_a_choice_and_agent_id_or_the_environment_make_it(house):
-    kit.hire(house.engine, house.shop, "dora", role="tester")
-    with contextlib.closing(house.serve()) as nobody:
-        for name, arguments in CALLS:
-            refused = nobody.refused(name, **arguments)
-            assert "several agents work in this worktree: ann (" in refused and "dora (" in refused
-            assert "--agent-id NAME or THRUM_NAME" in refused
-    for arguments, environ in ([("--agent-id", "dora"), {}], [("--agent-id=@dora",), {}], [(), {"THRUM_NAME": "dora"}]):
-        with contextlib.closing(house.serve(house.shop, *arguments, **environ)) as dora:
-            assert dora.ask("list_agents")["you"] == "dora"
 
 
 CALLS = [
@@ -108,30 +102,37 @@ def test_nobody_can_be_somebody_of_another_worktree(house):
 
 
 @pytest.mark.parametrize("has_daemon", [False, True], ids=["alone", "daemon"])
-def test_without_an_identity_every_tool_says_what_to_do_until_there_is_one(house, has_daemon):
-    empty = kit.add_worktree(house.shop, "empty")
-    if has_daemon:
-        house.thrum(house.shop, "daemon", "start")
-    with contextlib.closing(house.serve(empty)) as newcomer:
+def test_from_nowhere_to_an_identity_every_tool_names_the_next_step(house, tmp_path, has_daemon):
+    where = tmp_path / "new"
+    where.mkdir()
+
+    def every_tool_says(*sentences):
         for name, arguments in CALLS:
             refused = newcomer.refused(name, **arguments)
-            assert "no agent is set up in this worktree" in refused and "next: git thrum quickstart" in refused, name
-        house.thrum(empty, "quickstart", "--role", "tester", "--module", "core", "--name", "dora")
+            assert all(sentence in refused for sentence in sentences), (name, refused)
+
+    with contextlib.closing(house.serve(where)) as newcomer:
+        every_tool_says("no git repository holds", "next: cd into a git repository")
+        kit.make_repository(where)
+        every_tool_says("thrum is not set up in this repository", "git thrum init")
+        with contextlib.closing(kit.set_up(where)) as engine:
+            if has_daemon:
+                house.thrum(where, "daemon", "start")
+            every_tool_says("no agent is set up in this worktree", "next: git thrum quickstart")
+            for name in ("dora", "emil"):
+                kit.hire(engine, where, name)
+        every_tool_says("several agents work in this worktree: dora (", "emil (", "--agent-id NAME or THRUM_NAME=NAME")
+        (where / ".thrum/identities/emil.json").unlink()
         assert newcomer.ask("list_agents")["you"] == "dora"
+    if has_daemon:
+        house.thrum(where, "daemon", "stop")
 
 
-def test_outside_a_repository_and_before_init_every_tool_says_so(house, tmp_path):
-    (tmp_path / "nowhere").mkdir()
-    kit.make_repository(tmp_path / "fresh")
-    for folder, sentence in (("nowhere", "no git repository holds"), ("fresh", "git thrum init")):
-        with contextlib.closing(house.serve(tmp_path / folder)) as lost:
-            for name, arguments in CALLS:
-                assert sentence in lost.refused(name, **arguments), name
-
-
-def test_repo_names_the_worktree_to_act_in(house, tmp_path):
-    with contextlib.closing(Client(tmp_path, house.env, "--repo", str(house.wt))) as bob:
-        assert bob.ask("list_agents")["you"] == "bob"
+def test_agent_id_or_the_environment_choose_among_several(house):
+    kit.hire(house.engine, house.shop, "dora")
+    for arguments, environ in ([("--agent-id=@dora",), {}], [(), {"THRUM_NAME": "dora"}]):
+        with contextlib.closing(house.serve(house.shop, *arguments, **environ)) as dora:
+            assert dora.ask("list_agents")["you"] == "dora"
 
 
 @contextlib.contextmanager
@@ -167,20 +168,21 @@ def test_a_wait_and_every_other_call_survive_the_daemon_being_killed(house):
         assert ann.ask("check_messages")["status"] == "empty"
 
 
-@pytest.mark.parametrize("tool", ["send_message", "reply", "broadcast_message"])
-def test_a_message_that_a_dying_daemon_had_stored_is_not_sent_twice(house, tool):
+def test_a_message_that_a_dying_daemon_had_stored_is_not_sent_twice(house):
     asked = house.ann("message.send", content="asked", to=["@bob"])
     path = place.find(str(house.wt)).socket
-    with socket.socket(socket.AF_UNIX) as listening, contextlib.closing(house.serve(house.wt)) as bob:
-        listening.bind(path)
-        listening.listen()
-        more = {"send_message": {"to": "ann"}, "reply": {"message_id": asked["message_id"]}}.get(tool, {})
-        call = bob.start(tool, content="once", **more)
-        while not store_and_hang_up(house, listening):
-            pass
-        os.unlink(path)
-        told(call.result(PATIENCE))
-    assert len(house.unread(house.ann)) == 1
+    more = {"send_message": {"to": "ann"}, "reply": {"message_id": asked["message_id"]}, "broadcast_message": {}}
+    with contextlib.closing(house.serve(house.wt)) as bob:
+        for number, (tool, arguments) in enumerate(more.items(), 1):
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(path)
+                listening.listen()
+                call = bob.start(tool, content="once", **arguments)
+                while not store_and_hang_up(house, listening):
+                    pass
+                os.unlink(path)
+            told(call.result(PATIENCE))
+            assert len(house.unread(house.ann)) == number, tool
 
 
 def store_and_hang_up(house, listening):
@@ -260,11 +262,22 @@ def raw(house):
         yield made
 
 
-def test_an_older_client_is_answered_in_its_own_version(house):
-    with contextlib.closing(Raw(house)) as raw:
-        raw.say(1, "tools/call", name="list_agents", arguments={})
-        answer = raw.hear()
-    assert answer["id"] == 1 and answer["result"]["structuredContent"]["you"] == "ann"
+@pytest.mark.parametrize("era", ["legacy", "auto"])
+def test_clients_of_every_era_are_served(house, era):
+    sent = house.bob("message.send", content="hello", to=["@ann"])
+    parameters = StdioServerParameters(
+        command=PROGRAM[0], args=[*PROGRAM[1:], "mcp", "serve"], cwd=str(house.shop), env=house.env
+    )
+
+    async def talk():
+        async with mcp.Client(stdio_client(parameters), mode=era) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == list(tools.TOOLS)
+            return client.protocol_version, await client.call_tool("check_messages", {})
+
+    version, result = anyio.run(talk)
+    assert (version >= "2026") == (era == "auto")
+    assert [m["message_id"] for m in told(result)["messages"]] == [sent["message_id"]]
+    assert house.unread(house.ann) == []
 
 
 def test_standard_output_holds_the_protocol_alone_and_everything_ends_with_standard_input(house, raw):
@@ -307,8 +320,7 @@ def test_a_signal_ends_it_at_once(house, raw, number):
     assert raw.process.wait(PATIENCE) == -number
 
 
-@pytest.mark.parametrize("has_daemon", [False, True], ids=["alone", "daemon"])
-@pytest.mark.parametrize("tool", ["check_messages", "wait_for_message"])
+@pytest.mark.parametrize(("tool", "has_daemon"), [("check_messages", False), ("wait_for_message", True)])
 def test_what_the_client_was_never_told_stays_unread(house, tool, has_daemon):
     if has_daemon:
         house.thrum(house.shop, "daemon", "start")
@@ -331,14 +343,6 @@ def test_a_client_that_leaves_right_after_the_answer_has_read_it(house):
         raw.process.stdin.close()
         assert raw.process.wait(PATIENCE) == 0
     assert house.unread(house.ann) == []
-
-
-def test_a_message_may_be_as_large_as_any(house):
-    text = "é" * 500_000
-    with contextlib.closing(house.serve()) as ann:
-        ann.ask("send_message", to="@bob", content=text)
-    (message,) = house.bob("message.list", unread=True)["messages"]
-    assert message["body"]["content"] == text
 
 
 def test_the_sdk_is_imported_for_this_command_alone(house):

@@ -144,6 +144,13 @@ def test_what_is_sent_arrives_as_it_was_written(house, ann):
     assert message["body"]["content"] == text
 
 
+def test_a_message_may_be_as_large_as_any(house, ann):
+    text = "é" * 500_000
+    ann.ask("send_message", to="@bob", content=text)
+    (message,) = house.bob("message.list", unread=True)["messages"]
+    assert message["body"]["content"] == text
+
+
 def test_wait_for_message_gives_what_is_already_there_and_marks_it_read(house, ann):
     sent = house.bob("message.send", content="already here", to=["@ann"])
     house.bob("message.send", content="and another", to=["@ann"])
