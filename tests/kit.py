@@ -84,6 +84,24 @@ def hire(engine, cwd, name, role="implementer", module="core", session=True):
     return caller
 
 
+class Ear:
+    """A session of `caller` that listens: `hear()` gives what is new since the last time."""
+
+    def __init__(self, engine, caller, name):
+        self.engine, self.name = engine, name
+        self.session_id = caller("agent.whoami")["session_id"]
+        self.cursor = engine.cursor()
+
+    def hear(self):
+        told = self.engine.notices(self.name, self.session_id, self.cursor)
+        self.cursor = told.cursor
+        self.ended = told.ended
+        return told.items
+
+    def messages(self):
+        return [item["params"] for item in self.hear() if item["method"] == "notification.message"]
+
+
 def add_worktree(repository, name):
     """A linked worktree beside `repository`, on a branch of that name."""
     path = repository.parent / name

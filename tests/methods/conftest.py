@@ -31,3 +31,10 @@ def team(ann, bob, cat):
 def logs(engine):
     """All bytes of all logs, now."""
     return lambda: kit.files(engine.place.log_root)
+
+
+@pytest.fixture
+def ear(engine, bob):
+    """Bob's, subscribed to everything."""
+    bob("subscribe", all=True)
+    return kit.Ear(engine, bob, "bob")
