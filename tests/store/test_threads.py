@@ -1,0 +1,72 @@
+import tempfile
+
+import pytest
+from hypothesis import given
+
+from tests import kit
+from tests.store import scenes
+from thrum.core.selection import Filter
+from thrum.store.threads import Threads
+
+
+@pytest.fixture
+def branch(tmp_path):
+    made = kit.Branch(tmp_path / "branch")
+    made.catch_up()
+    made.threads = Threads(lambda: made.projection.connection)
+    yield made
+    made.close()
+
+
+@given(scenes.logs())
+def test_a_threads_numbers_are_those_of_its_messages_in_any_log(logs):
+    with tempfile.TemporaryDirectory() as folder:
+        branch = kit.Branch(folder)
+        for path, lines in logs.items():
+            branch.append(path, *lines)
+        branch.catch_up()
+        threads = Threads(lambda: branch.projection.connection)
+        for agent in scenes.AGENTS:
+            page = threads.page(agent, None, 100, 1)
+            assert page.total == len(page.items)
+            assert [t["last_activity"] for t in page.items] == sorted(
+                (t["last_activity"] for t in page.items), reverse=True
+            )
+            for thread in page.items:
+                check(branch, threads, agent, thread)
+        branch.close()
+
+
+def check(branch, threads, agent, thread):
+    inside = Filter(thread_id=thread["thread_id"], everything=True)
+    said = branch.mail.page(agent, inside, 100, 1).messages
+    assert thread["message_count"] == len(said)
+    assert thread["unread_count"] == branch.mail.page(agent, inside._replace(everything=False, unread=True), 1, 1).total
+    assert (thread["last_sender"], thread["preview"]) == (
+        (said[0]["agent_id"], said[0]["body"]["content"]) if said else ("", "")
+    )
+    found, total = threads.messages(thread["thread_id"], 100, 1)
+    assert len(found) == total and [m["message_id"] for m in said] == [
+        message_id for message_id in reversed(found) if message_id in {m["message_id"] for m in said}
+    ]
+    assert threads.find_id(thread["thread_id"]) == [thread["thread_id"]]
+    assert threads.get(thread["thread_id"])["title"] == thread["title"]
+
+
+def test_a_thread_is_found_by_the_beginning_of_its_id(branch):
+    branch.say(
+        "ann", *(kit.event("thread.create", thread_id=f"thr_{n}", title=n, created_by="ann") for n in ("AA", "AB"))
+    )
+    branch.say("ann", kit.message("ann", thread_id="thr_A"))
+    branch.catch_up()
+    assert branch.threads.find_id("thr_A") == ["thr_A"] and branch.threads.find_id("thr_AA") == ["thr_AA"]
+    assert branch.threads.find_id("thr_") == ["thr_A", "thr_AA", "thr_AB"]
+    assert branch.threads.find_id("%") == [] == branch.threads.find_id("thr_B")
+
+
+def test_a_thread_nobody_created_of_which_all_was_deleted_still_has_a_name(branch):
+    said = kit.message("ann", "secret", thread_id="thr_1")
+    branch.say("ann", said, kit.event("message.delete", message_id=said["message_id"]))
+    branch.catch_up()
+    (thread,) = branch.threads.page("bob", None, 10, 1).items
+    assert (thread["title"], thread["message_count"], thread["preview"]) == ("(deleted)", 0, "")
