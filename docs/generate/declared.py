@@ -56,7 +56,7 @@ def general() -> list[Word]:
 
 
 def refusals() -> list[Refusal]:
-    """Every class of refusals, by code; then what JSON-RPC itself refuses."""
+    """Every class of refusals, by code."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.ThrumError]
     found = [Refusal(k.code, k.__name__, _sentence(k), k.exit_code) for k in kinds]  # type: ignore[attr-defined]
     return sorted(found, key=lambda refusal: (-refusal.code, refusal.kind))
@@ -65,7 +65,6 @@ def refusals() -> list[Refusal]:
 PROTOCOL = [
     (jsonrpc.PARSE_ERROR, "the line is no JSON, or too long"),
     (jsonrpc.INVALID_REQUEST, "the JSON is no request"),
-    (jsonrpc.METHOD_NOT_FOUND, "there is no method of that name"),
     (jsonrpc.INTERNAL_ERROR, "a mistake of ours; `data.hint` says how to find it in the daemon's log"),
 ]
 """What JSON-RPC itself refuses: code and meaning."""

@@ -47,11 +47,17 @@ NOTIFICATIONS = [
         [
             ("message_id", "string", "the message"),
             ("thread_id", "string", 'its thread, "" if it is in none'),
-            ("author", "object", "{agent_id, name, role, module}"),
+            ("author", "object", "{agent_id, name, role?, module?}"),
             ("preview", "string", "the beginning of its text"),
             ("scopes", "array", "its scopes, each {type, value}"),
             ("matched_subscription", "object", "{subscription_id, match_type}; match_type is scope, mention or all"),
-            ("timestamp", "string", "when it was sent"),
+            ("timestamp", "string", "when it was sent, or edited"),
+            ("event_id", "string", "what to give `subscribe` as `since`, to hear of what came after it"),
+            ("to", "array", "whom it is addressed to, * for everyone"),
+            ("priority", "string", "low, normal, high or critical"),
+            ("authored_by", "string, optional", "the user who wrote it in the author's name"),
+            ("disclosed", "boolean, optional", "readers are told outright who wrote it"),
+            ("edited", "boolean, optional", "it was there before, and has another text now"),
         ],
     ),
     (
@@ -64,7 +70,7 @@ NOTIFICATIONS = [
             ("last_activity", "string", "when something was said last"),
             ("last_sender", "string", "who said it"),
             ("preview", "string", "the beginning of what was said"),
-            ("timestamp", "string", "the same as last_activity"),
+            ("timestamp", "string", "when the message was sent"),
         ],
     ),
 ]
