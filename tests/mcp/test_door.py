@@ -78,10 +78,11 @@ def test_outside_a_repository_there_is_no_way(tmp_path):
         None,
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b'{"jsonrpc":"2.0","id":1,"result":{"agent_id":"half',
+        b"[]\n",
         b'{"jsonrpc":"2.0","id":1,"error":{"code":-32023,"message":"the daemon is stopping"}}\n',
         b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found","data":"an older one"}}\n',
     ],
-    ids=["hangs up", "speaks nonsense", "dies over it", "is stopping", "is older"],
+    ids=["hangs up", "speaks nonsense", "dies over it", "gives an empty list", "is stopping", "is older"],
 )
 def test_a_daemon_that_cannot_answer_is_done_without(house, ann, answer):
     with somebody(house, answer) as heard:

@@ -5,6 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import kit
+from thrum.engine import Claim
 from thrum.mcp import letters
 
 SIZES = st.integers(0, 3 * letters.MOST_TEXT)
@@ -35,6 +37,17 @@ def test_a_letter_has_few_fields_and_no_empty_ones():
 def test_what_is_for_programs_is_read_and_what_is_no_json_is_kept():
     assert letters.letter(message(structured='{"a": 1}'))["metadata"] == {"a": 1}
     assert letters.letter(message(structured="not json"))["metadata"] == "not json"
+
+
+def test_who_spoke_in_an_agents_name_is_always_told(engine, repository):
+    ann, _ = (kit.hire(engine, repository, name) for name in ("ann", "bob"))
+    engine.call("user.register", {"username": "kim"}, Claim())
+    for is_disclosed in (True, False):
+        said = {"content": "hold", "to": ["ann"], "acting_as": "bob", "disclose": is_disclosed}
+        sent = engine.call("message.send", said, Claim(agent_id="user:kim"))
+        written = letters.letter(ann("message.list")["messages"][0])
+        assert written["message_id"] == sent["message_id"] and written["from"] == "bob"
+        assert written["authored_by"] == "user:kim" and written["disclosed"] is is_disclosed
 
 
 def test_too_much_is_cut_and_says_so():

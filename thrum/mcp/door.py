@@ -141,14 +141,20 @@ async def _exchange(connection: Any, path: str, line: bytes) -> bytes:
         writer.transport.abort()
 
 
-def _result(answer: Json) -> Any | None:
+def _result(answer: Any) -> Any | None:
     """What an answer says; None when the daemon could not take the call. Raises ThrumError."""
-    refusal = answer.get("error")
-    if refusal is None:
-        return answer.get("result")
-    if refusal["code"] in (DaemonError.code, jsonrpc.METHOD_NOT_FOUND):  # it is stopping, or older than we are
+    said = answer if isinstance(answer, dict) else {}
+    refusal = said.get("error")
+    if not isinstance(refusal, dict):
+        return said.get("result")
+    if refusal.get("code") in (DaemonError.code, jsonrpc.METHOD_NOT_FOUND):  # it is stopping, or older than we are
         return None
     data = refusal.get("data")
     more = data if isinstance(data, dict) else {}
-    kind = getattr(errors, str(more.get("kind")), ThrumError)
-    raise kind(refusal["message"], str(more.get("hint") or ""))
+    raise _kind(more.get("kind"))(str(refusal.get("message")), str(more.get("hint") or ""))
+
+
+def _kind(name: object) -> type[ThrumError]:
+    """The refusal of that name, for what is caught by kind; any other is a ThrumError."""
+    found = getattr(errors, str(name), None)
+    return found if isinstance(found, type) and issubclass(found, ThrumError) else ThrumError

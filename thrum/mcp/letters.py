@@ -12,7 +12,7 @@ MOST_TEXT = 40_000
 
 
 def letter(message: Json) -> Json:
-    """`{message_id, from, to, content, priority, timestamp, thread_id?, metadata?, cut?}` of a listed message.
+    """`{message_id, from, to, content, priority, timestamp, authored_by?, disclosed?, thread_id?, metadata?, cut?}`.
 
     A text longer than `MOST_TEXT` is cut, and says so.
     """
@@ -26,6 +26,8 @@ def letter(message: Json) -> Json:
         "content": _cut(content, message["message_id"]),
         "priority": message["priority"],
         "timestamp": message["created_at"],
+        "authored_by": message.get("authored_by"),
+        "disclosed": message.get("disclosed"),
         "thread_id": message.get("thread_id"),
         "metadata": _read(structured) if structured and len(structured) <= MOST_TEXT else None,
         "cut": is_cut or None,
