@@ -125,9 +125,13 @@ class Engine:
             raise NotFound(f"nothing here has the id {known_id}", "begin without since, then look with message.list")
         return found
 
-    def notices(self, agent_id: str, session_id: str, cursor: Cursor) -> Notices:
-        """What arrived since `cursor` that an agent's session has subscribed to."""
-        self.catch_up()
+    def notices(self, agent_id: str, session_id: str, cursor: Cursor, *, catch_up: bool = True) -> Notices:
+        """What arrived since `cursor` that an agent's session has subscribed to.
+
+        `catch_up` False: the caller has just done so itself, for many.
+        """
+        if catch_up:
+            self.catch_up()
         return self.projection.answer(lambda: self._herald.notices(agent_id, session_id, cursor), lambda: True)
 
     def read_contexts(self, wanted: list[Place] | None = None) -> list[Reading]:
@@ -265,9 +269,10 @@ class _Home:
     def settled(self) -> set[str]:
         return {one.agent_id for folder in self._identity_folders() for one in identities.present(folder)}
 
-    def worktrees(self) -> set[str]:
+    def worktrees(self) -> dict[str, str]:
         place = self._engine.place
-        return {found.name for found in places.worktrees(place)} | places.locked_away(place)
+        there = {found.name: found.worktree or "" for found in places.worktrees(place)}
+        return dict.fromkeys(places.locked_away(place), "") | there
 
     def branches(self) -> set[str]:
         from thrum.git import context

@@ -21,6 +21,8 @@ Json = dict[str, Any]
 Push = Callable[[bytes], None]
 """Sends a frame to a client without waiting for it. On the event loop."""
 
+TOGETHER = 32
+"""Connections that are looked for in one job."""
 REMEMBERED = 1024
 """Messages an ear knows it was told, in case the client asks again for what it missed."""
 
@@ -55,12 +57,15 @@ class EngineLike(Protocol):
     def cursor_since(self, known_id: str) -> Any:
         """Where it stood after the event or message of that id. Raises NotFound."""
 
-    def notices(self, agent_id: str, session_id: str, cursor: Any) -> NoticesLike:
+    def catch_up(self) -> object:
+        """Brings what the engine knows up to the logs."""
+
+    def notices(self, agent_id: str, session_id: str, cursor: Any, *, catch_up: bool) -> NoticesLike:
         """What arrived for the session since then."""
 
 
 class Joined(NamedTuple):
-    """A subscription that was made: its answer, for which agent, and two cursors: of its `since` (None without), and today's."""
+    """A subscription that was made: its answer, for whom, and two cursors: of its `since` (None without), and today's."""
 
     answer: Json
     agent_id: str
@@ -182,9 +187,13 @@ class Delivery:
         return Joined(answer, agent_id, self._engine.cursor_since(since) if since else None, self._engine.cursor())
 
     async def _deliver(self) -> None:
-        """One round: a look for everybody in one job, and everybody gets what is new."""
-        wanted = [(ear, ear.agent_id, ear.session_id, ear.cursor) for ear in self._open]
-        for ear, cursor, found in await self._worker.run(self._look, wanted):
+        """One round: everybody gets what is new. Others have their turn between one job and the next."""
+        everybody = [(ear, ear.agent_id, ear.session_id, ear.cursor) for ear in self._open]
+        for start in range(0, len(everybody), TOGETHER):
+            await self._tell(everybody[start : start + TOGETHER])
+
+    async def _tell(self, some: list[tuple[Ear, str, str, Any]]) -> None:
+        for ear, cursor, found in await self._worker.run(self._look, some):
             if ear not in self._open:
                 continue
             ear.tell(found.items)
@@ -195,10 +204,11 @@ class Delivery:
 
     def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, Any, NoticesLike]]:
         """On the worker's thread. Whom we cannot look for now keeps his place and is looked for next time."""
+        self._engine.catch_up()
         found: list[tuple[Ear, Any, NoticesLike]] = []
         for ear, agent_id, session_id, cursor in wanted:
             try:
-                found.append((ear, cursor, self._engine.notices(agent_id, session_id, cursor)))
+                found.append((ear, cursor, self._engine.notices(agent_id, session_id, cursor, catch_up=False)))
             except ThrumError as error:
                 log.warning("no notifications for %s now: %s", agent_id, error)
         return found

@@ -72,7 +72,10 @@ class EngineLike(Protocol):
     def cursor_since(self, known_id: str) -> Any:
         """Where it stood after the event or message of that id. Raises NotFound."""
 
-    def notices(self, agent_id: str, session_id: str, cursor: Any) -> NoticesLike:
+    def catch_up(self) -> object:
+        """Brings what the engine knows up to the logs."""
+
+    def notices(self, agent_id: str, session_id: str, cursor: Any, *, catch_up: bool) -> NoticesLike:
         """What arrived for the session since then."""
 
 

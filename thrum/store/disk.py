@@ -143,3 +143,12 @@ def read(path: str, start: int = 0) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         file.seek(start)
         return file.read()
+
+
+def signature(path: str) -> tuple[int, int, int] | None:
+    """What tells a file from the one that `replace` puts in its place: inode, size, time; None when there is none."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

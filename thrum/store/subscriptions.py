@@ -18,6 +18,8 @@ class Subscriptions:
 
     def __init__(self, sync_dir: str) -> None:
         self._path = f"{sync_dir}/subscriptions.json"
+        self._seen: object = ()
+        self._content: tuple[int, list[Subscription]] = (0, [])
 
     def of(self, session_id: str) -> list[Subscription]:
         """A session's subscriptions, oldest first."""
@@ -53,14 +55,22 @@ class Subscriptions:
             yield
 
     def _load(self) -> tuple[int, list[Subscription]]:
-        """The last number given out, and every subscription. A file that is none holds none."""
-        try:
-            document = json.loads(disk.read(self._path) or b"{}")
-            known = [Subscription.from_json(one) for one in document.get("subscriptions", ())]
-            return int(document.get("last", 0)), known
-        except (ValueError, TypeError, AttributeError, KeyError):
-            return 0, []
+        """The last number given out, and every subscription. The file is read when it is another one than last time."""
+        signature = disk.signature(self._path)
+        if signature != self._seen:
+            self._content, self._seen = _read(self._path), signature
+        return self._content
 
     def _save(self, last: int, known: list[Subscription]) -> None:
         document = {"last": last, "subscriptions": [one.as_json() for one in known]}
         disk.replace(self._path, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def _read(path: str) -> tuple[int, list[Subscription]]:
+    """What the file holds: nothing when it is none of ours."""
+    try:
+        document = json.loads(disk.read(path) or b"{}")
+        known = [Subscription.from_json(one) for one in document.get("subscriptions", ())]
+        return int(document.get("last", 0)), known
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return 0, []
