@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 import pytest
 
+from docs.generate import schema
 from tests.cli.conftest import ROOT, Thrum
 from thrum import client
-from thrum.cli import options
+from thrum.cli import app, options
 from thrum.cli.commands import COMMANDS, Command
+from thrum.cli.plan import Plan
 from thrum.git import place
+from thrum.methods import registry
 
 PROGRAM = [sys.executable, "-S", "-P", "-c", "from thrum.__main__ import main; raise SystemExit(main())"]
 """As the checkout's own command runs it: without `site`, until it is needed."""
@@ -249,11 +252,25 @@ def test_the_walk(run, places, mode):
         assert code == step.code, (words, out)
         answer = json.loads(out)
         assert set(step.fields.split()) <= set(answer), (words, out)
+        if not code:
+            check_against_reference(words, answer)
         for pair in step.keep.split():
             name, _, field = pair.rpartition("=")
             kept[name or field] = str(answer[field])
         if step.line.startswith("setup"):
             (places["wt"] / "new.txt").write_text("new")
+
+
+def check_against_reference(words, answer):
+    """What the reference says a method gives is what it gives, where a command shows it as it is."""
+    meant, _ = app.plan(words, lambda: b"text", {"THRUM_ROLE": "r", "THRUM_MODULE": "m"})
+    plain = Plan("", {}, lambda result, style: "")
+    if not isinstance(meant, Plan) or (meant.then, meant.shape) != (plain.then, plain.shape):
+        return
+    declared = schema.fields(registry.load()[meant.method].details)
+    required = {name for name in declared if not name.endswith("?")}
+    if declared:
+        assert required <= set(answer) <= {name.rstrip("?") for name in declared}, meant.method
 
 
 def handed_over(path):

@@ -16,9 +16,9 @@ The daemon speaks JSON-RPC 2.0: over the Unix socket `.thrum/var/thrum.sock` one
 (`ws://localhost:9999/ws`; the real port is in `.thrum/var/ws.port`) one request a frame. Both have the same methods, and
 take batches. `docs/openrpc.json` says the same for programs.
 
-- The WebSocket listens on the loopback alone and tells nothing without a token: the line in `.thrum/var/ws.token` (readable by
-  this user only), or the one that `user.register` gave, as `Authorization: Bearer TOKEN` or `?token=TOKEN`. A browser that opens
-  `http://localhost:9999/?token=TOKEN` keeps it in a cookie; pages of other origins stay out.
+- The WebSocket listens on the loopback alone and tells nothing without a token: the line in `.thrum/var/ws.token` (readable
+  by this user only), or the one that `user.register` gave, as `Authorization: Bearer TOKEN` or `?token=TOKEN`. A browser that
+  opens `http://localhost:9999/?token=TOKEN` keeps it in a cookie; pages of other origins stay out.
 - Parameters are an object. A missing or ill-typed one is refused with -32602 and its name; one nobody knows is ignored; null
   is absent; the case of a name does not matter.
 - **Who is asking** goes with every request: `caller`, an object with `cwd` (the worktree the caller stands in) and, where it
