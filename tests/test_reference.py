@@ -144,7 +144,7 @@ def test_notifications_have_the_parameters_that_are_told(engine, repository):
 @pytest.mark.skipif(not shutil.which("man"), reason="no man")
 def test_man_reads_the_page_without_a_word_of_complaint():
     env = {**os.environ, "MANWIDTH": "100"}
-    page = str(generate.ROOT / "docs/man/git-thrum.1")
+    page = str(generate.ROOT / "man/man1/git-thrum.1")
     done = subprocess.run(
         ["man", "--warnings", "-l", page], capture_output=True, text=True, env=env, timeout=60, check=False
     )

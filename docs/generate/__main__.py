@@ -12,7 +12,7 @@ PAGES = {
     "docs/reference/cli.md": cli.page,
     "docs/reference/rpc.md": rpc.page,
     "docs/openrpc.json": openrpc.page,
-    "docs/man/git-thrum.1": manual.page,
+    "man/man1/git-thrum.1": manual.page,
 }
 """Each generated file, and what its whole text is."""
 

@@ -1,4 +1,4 @@
-"""docs/man/git-thrum.1: the page that `git help thrum` and `git thrum --help` show."""
+"""man/man1/git-thrum.1: the page that `git help thrum` and `git thrum --help` show."""
 
 from __future__ import annotations
 
