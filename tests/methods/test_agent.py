@@ -312,6 +312,18 @@ def test_contexts_are_listed_by_agent_or_role_branch_and_file(at_work, asked, fo
     assert {context["agent_id"] for context in listed} == found
 
 
+def test_a_context_of_this_clone_says_where_its_worktree_is(engine, at_work, repository):
+    stated = kit.event("agent.update", agent_id="far", work_contexts=[{"branch": "main", "worktree": "bobs"}])
+    kit.write_log(engine.place.log_root, "far", kit.register("far"), stated)
+    paths = {c["agent_id"]: c.get("worktree_path") for c in at_work[0]("agent.listContext")["contexts"]}
+    assert paths == {
+        "ann": str(repository),
+        "bob": str(repository.parent / "bobs"),
+        "cat": str(repository.parent / "cats"),
+        "far": None,
+    }
+
+
 def test_several_agents_share_a_role_a_module_and_a_worktree(engine, repository, ann):
     for name in ("eve", "fay"):
         kit.Caller(engine, repository)("agent.register", role="reviewer", module="api", name=name)

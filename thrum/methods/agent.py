@@ -104,9 +104,9 @@ def list_context(
 ) -> Json:
     """List what agents work on: branch, unmerged commits, changed and uncommitted files, intent, task.
 
-    Gives `{contexts}`, the freshest first, each `{session_id, agent_id, branch?, worktree?, unmerged_commits?: [{sha, message,
-    files}], uncommitted_files?, changed_files?, git_updated_at?, intent?, intent_updated_at?, current_task?,
-    task_updated_at?}`.
+    Gives `{contexts}`, the freshest first, each `{session_id, agent_id, branch?, worktree?, worktree_path?, uncommitted_files?,
+    changed_files?, unmerged_commits?: [{sha, message, files}], git_updated_at?, intent?, intent_updated_at?, current_task?,
+    task_updated_at?}`; a path is told of this clone's worktrees only.
     """
     word = agent_id.removeprefix("@")
     roles = {agent.agent_id: agent.role for agent in ctx.roster.known()}

@@ -59,8 +59,8 @@ class Home(Protocol):
     def settled(self) -> set[str]:
         """The agents of which a worktree of this clone has an identity file."""
 
-    def worktrees(self) -> set[str]:
-        """The names of this clone's worktrees, and of those that git was told to keep though they are not there now."""
+    def worktrees(self) -> dict[str, str]:
+        """This clone's worktrees, `{name: path}`; the path is "" of those that git keeps though they are not there now."""
 
     def branches(self) -> set[str]:
         """The names of this clone's branches."""

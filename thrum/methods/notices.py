@@ -61,11 +61,11 @@ class Herald:
         first = next(((one, why) for one, why in matched if why), None)
         if first is None:
             return []
-        told = {"method": "notification.message", "params": self._describe(message, arrived, *first)}
+        told: Json = {"method": "notification.message", "params": self._describe(message, arrived, *first)}
         thread_id = message.get("thread_id", "")
         if not thread_id or agent_id not in self._mail.participants(thread_id):
             return [told]
-        return [told, {"method": "notification.thread.updated", "params": self._thread(agent_id, thread_id, message)}]
+        return [told, {"method": "notification.thread.updated", "params": self._thread(agent_id, thread_id, told)}]
 
     def _describe(self, message: Json, arrived: Arrival, subscription: Subscription, why: str) -> Json:
         params = {
@@ -88,8 +88,13 @@ class Herald:
         known = {name: agent[name] for name in ("role", "module") if agent.get(name)}
         return {"agent_id": agent_id, "name": agent_id, **known}
 
-    def _thread(self, agent_id: str, thread_id: str, message: Json) -> Json:
+    def _thread(self, agent_id: str, thread_id: str, told: Json) -> Json:
+        """How a thread stands for an agent that was just `told` of a message in it."""
         summary = self._threads.summary(thread_id)
         shown = ("thread_id", "message_count", "last_activity", "last_sender", "preview")
         unread = self._threads.unread(agent_id, [thread_id]).get(thread_id, 0)
-        return {**{name: summary[name] for name in shown}, "unread_count": unread, "timestamp": message["created_at"]}
+        return {
+            **{name: summary[name] for name in shown},
+            "unread_count": unread,
+            "timestamp": told["params"]["timestamp"],
+        }

@@ -48,7 +48,10 @@ def contexts(ctx: Context) -> list[Json]:
     described: list[Json] = []
     retired = ctx.roster.retired()
     stated = [context for context in ctx.roster.contexts() if context["agent_id"] not in retired]
+    paths = ctx.home.worktrees() if stated else {}
     for context in stated:
+        if context["origin"] == ctx.origin and paths.get(context.get("worktree") or ""):
+            context["worktree_path"] = paths[context["worktree"]]
         session = sessions.get(context.get("session_id") or "")
         if context["origin"] or not (session and session["ended_at"]):
             described.append(_merge(context, session))

@@ -113,7 +113,7 @@ def _days_unseen(ctx: Context, agent: Json) -> int:
     return int(max(ctx.now() - agent["seen"], 0) // _DAY)
 
 
-def _describe(ctx: Context, agent: Json, days: int, kept: set[str], branches: set[str]) -> Json:
+def _describe(ctx: Context, agent: Json, days: int, kept: dict[str, str], branches: set[str]) -> Json:
     agent_id = agent["agent_id"]
     stated = ctx.roster.stated_context(agent_id, ctx.origin) or {}
     branch = stated.get("branch") or ""
