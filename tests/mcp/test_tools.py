@@ -183,7 +183,7 @@ def test_a_send_from_the_command_line_wakes_a_wait_within_a_moment(house, ann):
     house.thrum(house.wt, "send", "wake up", "--to", "@ann")
     returned = time.monotonic()
     waited = told(waiting.result(PATIENCE))
-    assert time.monotonic() - returned < 2
+    assert time.monotonic() - returned < 5  # idle: some milliseconds with a daemon, a tenth of a second without
     assert waited["message"]["content"] == "wake up" and progress[0] == (0.0, 60.0)
 
 
