@@ -31,7 +31,7 @@ SETTINGS = [
     ("thrum.remote", "the remote to sync with; origin, or the only one there is"),
     ("thrum.sync", "false: never fetch or push"),
     ("thrum.allowPublic", "true: sync with a remote that anybody may read, too"),
-    ("thrum.wsPort", "the WebSocket's port on the loopback; 9999, 0 for any; the next free one when it is taken"),
+    ("thrum.wsPort", "the WebSocket's port on the loopback; 9999, else the next free one; 0 switches it off"),
     ("thrum.onlineWindow", "seconds after a sign of life during which an agent counts as online; 1800"),
 ]
 FILES = [

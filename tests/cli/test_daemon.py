@@ -1,6 +1,7 @@
 """The same commands through a daemon, and the daemon's own commands."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,16 @@ def test_start_status_restart_stop(bob):
     finally:
         bob.ok("daemon", "stop")
     assert bob("daemon", "status", "--json").json == {"running": False, "status": "stopped"}
+
+
+def test_status_says_where_the_websocket_is_and_keeps_its_token(warm, repository):
+    told = warm.ask("daemon", "status")
+    assert told["ws_url"] == f"ws://localhost:{told['ws_port']}/ws"
+    shown = warm.ok("daemon", "status")
+    assert f"websocket   {told['ws_url']}\n" in shown and f"token       {told['ws_token_file']}" in shown
+    with open(told["ws_token_file"]) as file:
+        token = file.read().strip()
+    assert token and token not in shown + json.dumps(told)
 
 
 def test_the_daemon_says_why_it_does_not_start(thrum):

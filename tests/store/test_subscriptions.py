@@ -31,6 +31,15 @@ def test_the_same_wish_is_the_same_subscription_whenever_it_is_made(stored):
     assert [one.id for one in stored.of("ses_1")] == [first.id]
 
 
+def test_what_another_process_changes_is_seen_at_once(stored, tmp_path):
+    other = Subscriptions(str(tmp_path))
+    for number in range(1, 4):
+        made = other.add(WISH._replace(mention_role=str(number), all=False), nobody)
+        assert stored.of("ses_1")[-1] == made
+    assert other.remove(made.id, "ses_1")
+    assert made not in stored.of("ses_1")
+
+
 def test_those_whose_session_is_over_go_when_another_comes(stored):
     stored.add(WISH, nobody)
     kept = stored.add(WISH._replace(session_id="ses_2"), lambda session_id: session_id == "ses_1")
