@@ -93,7 +93,7 @@ class Front:
             self.fail(error)
             return
         log.info("the WebSocket listens on port %d", self._port)
-        await every(CHECKUP, lambda: asyncio.to_thread(self._restore))
+        await every(CHECKUP, self._restore)
 
     def fail(self, error: Exception) -> None:
         """There is no WebSocket, and `health` says why."""
@@ -120,7 +120,7 @@ class Front:
     def _write_port(self) -> None:
         disk.replace(port_path(self._place), b"%d\n" % self._port)
 
-    def _restore(self) -> None:
+    async def _restore(self) -> None:
         """Somebody may have cleaned up (`git clean -fdx`)."""
         if self._tokens is not None and not os.path.exists(self._tokens.path):
             self._tokens.write()
