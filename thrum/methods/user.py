@@ -27,8 +27,8 @@ def register(
     """Register a user, so that `user:<username>` can read and write.
 
     Registering again is harmless; a new `display` is kept. Gives `{user_id, username, display_name?, token, status}`, `status`
-    being `registered` or `existing`. No session is started: `session.start` does that. A WebSocket connection is then that user's,
-    with a session if there was none; the token makes it so on a later connection.
+    being `registered` or `existing`. No session is started: `session.start` does that. A WebSocket connection is then that
+    user's, with a session if there was none; the token makes it so on a later connection.
     """
     if not _USERNAME.match(username):
         raise BadParams(f"username {username[:80]!r} is no user's name", "1 to 32 letters, digits, - and _")
