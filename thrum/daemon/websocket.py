@@ -78,7 +78,7 @@ class House:
     def __init__(self, gate: Gate, converse: Converse) -> None:
         self._gate, self._converse = gate, converse
         self._servers: list[Server] = []
-        self._knocking: set[Connection] = set()
+        self._knocking: dict[Connection, None] = {}
         self._inside: set[Connection] = set()
         self._is_empty = asyncio.Event()
         self.tasks = Tasks()
@@ -123,14 +123,15 @@ class House:
                 await asyncio.gather(*(server.wait_closed() for server in self._servers))
         await self.tasks.cancel()
 
-    def meet(self, connection: Connection) -> bool:
-        """Counts a stranger; whether there is room for one more."""
-        self._knocking.add(connection)
-        return len(self._knocking) <= MOST_KNOCKING
+    def meet(self, connection: Connection) -> None:
+        """Hears a stranger out. Of too many the one goes that has been silent longest: an honest one is quick."""
+        self._knocking[connection] = None
+        if len(self._knocking) > MOST_KNOCKING:
+            next(iter(self._knocking)).transport.abort()
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
-        self._knocking.discard(connection)
+        self._knocking.pop(connection, None)
         self._inside.discard(connection)
         if not self._inside:
             self._is_empty.set()
@@ -142,7 +143,7 @@ class House:
         if len(self._inside) >= MOST_CONNECTIONS:
             return _response(Verdict(503, "there are too many connections\n"))
         connection.user = verdict.user
-        self._knocking.discard(connection)
+        self._knocking.pop(connection, None)
         self._inside.add(connection)
         return None
 
@@ -172,10 +173,9 @@ class Connection(ServerConnection):
         self._unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hears a stranger out, unless there are too many."""
+        """Is a stranger."""
         super().connection_made(transport)
-        if not self._house.meet(self):
-            self.transport.abort()
+        self._house.meet(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Is forgotten."""
