@@ -41,8 +41,8 @@ class Wire:
 
     def __init__(self, place: Place) -> None:
         self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(place.socket)  # without a time limit it waits for its turn behind others
         self.connection.settimeout(30)
-        self.connection.connect(place.socket)
         self.answers = self.connection.makefile("rb")
 
     def send(self, method: str, **params: Any) -> None:
