@@ -345,3 +345,21 @@ def test_a_socket_that_is_somebody_elses_now_is_left_alone(tmp_path: Path) -> No
         assert Path(server.path).read_text() == "theirs"
 
     play(tmp_path, scene)
+
+
+def test_who_does_not_read_its_notifications_is_dropped(tmp_path: Path) -> None:
+    async def scene(house: House, server: Server) -> None:
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(server.path)
+            await until(lambda: server.connections == 1)
+            (connection,) = server._connections
+            for _ in range(10_000):
+                if not server.connections:
+                    break
+                connection.push(b"x" * 10_000)
+                await asyncio.sleep(0)
+            assert not server.connections
+        async with client(server) as other:
+            assert "result" in await other.ask("echo")
+
+    play(tmp_path, scene)
