@@ -33,7 +33,7 @@ VISIBLE = (
     "AND a.at = m.at AND a.message_id = m.message_id)"
 )
 _DELETED = "m.message_id IN (SELECT value FROM json_each(:deleted))"
-_READ = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = m.message_id AND r.agent_id = :me)"
+READ = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = m.message_id AND r.agent_id = :me)"
 
 
 class Page(NamedTuple):
@@ -248,7 +248,7 @@ def _conditions(wanted: Filter) -> list[str]:
         if not wanted.with_deleted:
             conditions.append("m.deleted_at IS NULL")
         if wanted.unread:
-            conditions += [VISIBLE, f"NOT {_READ}"]
+            conditions += [VISIBLE, f"NOT {READ}"]
         elif not wanted.everything:
             conditions.append(f"(m.agent_id = :me OR {visible})" if wanted.with_own else visible)
     elif not wanted.everything and not wanted.unread and (wanted.with_own or wanted.with_deleted):

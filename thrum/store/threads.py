@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from thrum.core import clock
 from thrum.core.codec import decode
 from thrum.core.excerpt import preview
-from thrum.store.fold_messages import UNREAD_SINCE, unread_arguments
-from thrum.store.mailbox import text_of
+from thrum.store.fold_messages import unread_arguments
+from thrum.store.mailbox import READ, VISIBLE, text_of
 
 Json = dict[str, Any]
 _TITLE = 80
@@ -27,8 +27,8 @@ _SCOPED = (
     "AND tag.value = :value AND m.thread_id IS NOT NULL AND m.deleted_at IS NULL)"
 )
 _LATEST = (
-    "SELECT k.thread_id, MAX(COALESCE(t.at, 0), COALESCE((SELECT MAX(at) FROM message m WHERE m.thread_id = k.thread_id "
-    f"AND m.deleted_at IS NULL), 0)) AS latest FROM ({_KNOWN}) k LEFT JOIN thread t USING (thread_id)"
+    "SELECT k.thread_id, MAX(COALESCE(t.at, 0), COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
+    f"AND m.deleted_at IS NULL ORDER BY at DESC LIMIT 1), 0)) AS latest FROM ({_KNOWN}) k LEFT JOIN thread t USING (thread_id)"
 )
 
 
@@ -101,8 +101,8 @@ class Threads:
         sql = self._connect()
         arguments = {**unread_arguments(sql, agent_id), "threads": json.dumps(list(thread_ids))}
         query = (
-            f"SELECT m.thread_id, COUNT(*) FROM ({UNREAD_SINCE}) u JOIN message m USING (message_id) "
-            "WHERE m.thread_id IN (SELECT value FROM json_each(:threads)) GROUP BY m.thread_id"
+            "SELECT m.thread_id, COUNT(*) FROM json_each(:threads) t JOIN message m ON m.thread_id = t.value "
+            f"WHERE {VISIBLE} AND NOT {READ} GROUP BY m.thread_id"
         )
         return dict(sql.execute(query, arguments).fetchall())
 
