@@ -130,7 +130,7 @@ def test_an_interrupt_that_python_ignored_still_ends_a_wait(repository):
     assert done.returncode == 130 and "KeyboardInterrupt" in done.stderr
 
 
-@pytest.mark.parametrize("where", ["thrum.cli.app._command", "thrum.cli.app.read"])
+@pytest.mark.parametrize("where", ["thrum.cli.app.command", "thrum.cli.app.read"])
 def test_ctrl_c_while_the_command_line_is_read_is_no_bug_of_ours(repository, where):
     module, _, name = where.rpartition(".")
     script = (
