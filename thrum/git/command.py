@@ -35,6 +35,7 @@ SAFE = (
     "commit.gpgSign=false",
     "credential.interactive=false",
 )
+DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 SSH = "ssh -oBatchMode=yes -oConnectTimeout=10"
 PROGRESS_FACTOR = 20  # a transfer that keeps moving may take this many times its timeout
 

@@ -57,6 +57,7 @@ def _announced(common_dir: str, ref: str) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         _tidy_after_the_dead(common_dir, file)
         os.pwrite(file, ref.encode(), 0)
+        os.fsync(file)  # or a power cut keeps the lock and loses whose it was
         try:
             yield
         finally:

@@ -10,11 +10,10 @@ import weakref
 from typing import IO
 
 from thrum.errors import GitError
-from thrum.git.command import SAFE, Result, clean_env, run
+from thrum.git.command import DURABLE, SAFE, Result, clean_env, run
 from thrum.git.locks import ContendedError, remove_unreadable, with_patience
 from thrum.git.objects import AUTHOR, COMMIT, TREE, TREE_LIMIT, Entry, decode_tree, encode_name, missing
 
-DURABLE = ["-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync", "-c", "i18n.commitEncoding=UTF-8"]
 LOCAL = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would otherwise go to the network for a missing object
     "GIT_NO_LAZY_FETCH": "1",
@@ -127,7 +126,13 @@ class PlumbingObjects:
     def _git(
         self, args: list[str], data: bytes | None = None, *, check: bool = True, env: dict[str, str] | None = None
     ) -> Result:
-        return run([*DURABLE, *args], self.common_dir, input=data, check=check, env={**LOCAL, **(env or {})})
+        return run(
+            [*DURABLE, "-c", "i18n.commitEncoding=UTF-8", *args],
+            self.common_dir,
+            input=data,
+            check=check,
+            env={**LOCAL, **(env or {})},
+        )
 
 
 class _Answer:

@@ -8,10 +8,11 @@ from urllib.parse import unquote
 
 from thrum.errors import GitError, RemoteError
 from thrum.git.branch import REF, tracking_ref
-from thrum.git.command import Result, redact, run
+from thrum.git.command import DURABLE, Result, redact, run
 from thrum.git.place import Place, common_dir_at
 
 FETCH = [
+    *DURABLE,  # by itself git leaves loose objects to the system: a power cut would make them empty files
     *("-c", "fetch.writeCommitGraph=false"),
     *("fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"),
     *("--no-prune", "--no-filter", "--no-show-forced-updates"),
