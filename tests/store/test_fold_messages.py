@@ -170,6 +170,18 @@ def test_two_lines_that_claim_one_event_id_give_the_same_rows_in_every_order(bra
     assert all(view == found[0] for view in found)
 
 
+def test_a_claim_that_takes_the_very_place_of_another_is_weighed_against_it(branch):
+    """The file was rewritten, and the earlier line of the same length stands where the later one stood."""
+    pair = [kit.raw(kit.message("ann", text, message_id="msg_2", event_id="evt_same")) for text in ("that", "this")]
+    path = f"messages/ann/{kit.HERE}/0000/00.jsonl"
+    branch.replace(path, pair[1])
+    branch.catch_up()
+    branch.replace(path, *pair)
+    branch.catch_up()
+    (row,) = branch.tables()["message"]
+    assert row["line"] == pair[0] == min(pair)
+
+
 def test_old_mail_that_arrives_late_is_unread_although_everything_newer_was_read(branch):
     new = kit.message("ann", at=100)
     branch.say("bob", kit.register("bob"))

@@ -151,9 +151,9 @@ class MessageFold:
 
     def _standing_elsewhere(self, batch: list[Stated]) -> list[str]:
         """Ids of those messages whose row is not the one just stored."""
-        query = "SELECT path, ends FROM message WHERE message_id = ?"
-        places = ((s.event["message_id"], (s.source.path, s.ends)) for s in batch)
-        return [m for m, place in places if self.sql.execute(query, (m,)).fetchone() != place]
+        query = "SELECT path, ends, line FROM message WHERE message_id = ?"
+        rows = ((s.event["message_id"], (s.source.path, s.ends, s.line)) for s in batch)
+        return [message_id for message_id, row in rows if self.sql.execute(query, (message_id,)).fetchone() != row]
 
     def _file_prepared(self, prepared: Sequence[_Rows]) -> None:
         self._file([row for rows in prepared for row in rows.audience])
