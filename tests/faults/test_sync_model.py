@@ -56,7 +56,7 @@ class Clones(RuleBasedStateMachine):
         self.bare = self.folder / "origin.git"
         kit.git(self.folder, "init", "-q", "--bare", str(self.bare))
         self.clones = [self._join(number, name) for number, name in enumerate(NAMES)]
-        self.said = [dict() for _ in NAMES]
+        self.said = [{} for _ in NAMES]
         self.tips, self.count = [""], 0
 
     def _join(self, number, name):
