@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from thrum.core import clock, routing
 from thrum.core.codec import Event, decode
@@ -21,6 +21,7 @@ _INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?,
 _FILE = "INSERT OR IGNORE INTO audience VALUES (?, ?, ?, ?)"
 _MANY = 500
 _EVERYONE = (routing.EVERYONE,)
+_TAGGED = ("scopes", "refs")
 
 
 class MessageFold:
@@ -33,6 +34,19 @@ class MessageFold:
 
     def create(self, batch: Sequence[Stated]) -> None:
         """`message.create`: files each message under its audience; a second create of one id keeps the winner."""
+        claims = {stated.event["message_id"]: stated for stated in batch}
+        if len(claims) < len(batch):
+            claims = self._weigh(batch)
+        known = self._insert(list(claims.values()))
+        for message_id in known:
+            self._contest(claims.pop(message_id))
+        fresh = list(claims)
+        self._adopt_roots(fresh)
+        self._join_threads([stated for stated in batch if stated.event.get("thread_id")])
+        self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))
+
+    def _weigh(self, batch: Sequence[Stated]) -> dict[str, Stated]:
+        """The winner of each id that several messages of one batch claim."""
         claims: dict[str, Stated] = {}
         for stated in batch:
             message_id = stated.event["message_id"]
@@ -41,13 +55,7 @@ class MessageFold:
                 self._join_claimants(message_id, other.event["agent_id"], stated.event["agent_id"])
             if other is None or _claim(stated) < _claim(other):
                 claims[message_id] = stated
-        known = self._insert(list(claims.values()))
-        for message_id in known:
-            self._contest(claims.pop(message_id))
-        fresh = list(claims)
-        self._adopt_roots(fresh)
-        self._join_threads([stated for stated in batch if stated.event.get("thread_id")])
-        self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))
+        return claims
 
     def edit(self, batch: Sequence[Stated]) -> None:
         """`message.edit`: one more revision."""
@@ -142,11 +150,11 @@ class MessageFold:
 
     def _insert(self, batch: list[Stated]) -> list[str]:
         """Stores and files messages; the ids of those that were there already, which are left alone."""
-        prepared = [_prepare(stated) for stated in batch]
         before = self.sql.total_changes
-        self.sql.executemany(_INSERT, [rows.message for rows in prepared])
+        self.sql.executemany(_INSERT, map(_row, batch))
         known = self._standing_elsewhere(batch) if self.sql.total_changes - before < len(batch) else []
-        self._file_prepared([rows for rows in prepared if rows.message[0] not in known] if known else prepared)
+        passed = set(known)
+        self._file_messages([s for s in batch if s.event["message_id"] not in passed] if known else batch)
         return known
 
     def _standing_elsewhere(self, batch: list[Stated]) -> list[str]:
@@ -155,9 +163,21 @@ class MessageFold:
         rows = ((s.event["message_id"], (s.source.path, s.ends, s.line)) for s in batch)
         return [message_id for message_id, row in rows if self.sql.execute(query, (message_id,)).fetchone() != row]
 
-    def _file_prepared(self, prepared: Sequence[_Rows]) -> None:
-        self._file([row for rows in prepared for row in rows.audience])
-        tags = [row for rows in prepared for row in rows.tags]
+    def _file_messages(self, batch: Sequence[Stated]) -> None:
+        self._file(
+            [
+                (address, stated.at, stated.event["message_id"], stated.event["agent_id"])
+                for stated in batch
+                for address in routing.audience(stated.event)
+                if address != stated.event["agent_id"]
+            ]
+        )
+        tags = [
+            (kind, pair["type"], pair["value"], stated.at, stated.event["message_id"])
+            for stated in batch
+            for kind in _TAGGED
+            for pair in stated.event.get(kind) or ()
+        ]
         if tags:
             self.sql.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
 
@@ -310,35 +330,18 @@ def _claim(stated: Stated) -> tuple[int, bytes]:
     return stated.at, stated.line
 
 
-class _Rows(NamedTuple):
-    """The rows of one message: of the tables `message`, `audience` and `tag`."""
-
-    message: tuple[Any, ...]
-    audience: list[tuple[str, int, str, str]]
-    tags: list[tuple[Any, ...]]
-
-
-def _prepare(stated: Stated) -> _Rows:
-    """What a `message.create` puts into the tables."""
-    event, at = stated.event, stated.at
-    message_id, author, addressed = event["message_id"], event["agent_id"], routing.audience(event)
-    filed = [(address, at, message_id, author) for address in addressed if address != author]
-    tags = [
-        (kind, pair["type"], pair["value"], at, message_id)
-        for kind in ("scopes", "refs")
-        if kind in event
-        for pair in event[kind] or ()
-    ]
-    message = (
-        message_id,
-        stated.source.owner,
-        author,
+def _row(stated: Stated) -> tuple[Any, ...]:
+    """What a `message.create` puts into the table `message`."""
+    event, source, ends, at, line, _ = stated
+    return (
+        event["message_id"],
+        source.owner,
+        event["agent_id"],
         event.get("thread_id") or None,
-        addressed == _EVERYONE,
+        routing.audience(event) == _EVERYONE,
         at,
         event.get("priority") or "normal",
-        stated.line,
-        stated.source.path,
-        stated.ends,
+        line,
+        source.path,
+        ends,
     )
-    return _Rows(message, filed, tags)
