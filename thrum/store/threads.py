@@ -27,7 +27,8 @@ _SCOPED = (
     "AND tag.value = :value AND m.thread_id IS NOT NULL AND m.deleted_at IS NULL)"
 )
 _LATEST = (
-    "SELECT k.thread_id, MAX(COALESCE(t.at, 0), COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
+    "SELECT k.thread_id, MAX(COALESCE(t.at, (SELECT MIN(at) FROM message m WHERE m.thread_id = k.thread_id), 0), "
+    "COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
     f"AND m.deleted_at IS NULL ORDER BY at DESC LIMIT 1), 0)) AS latest FROM ({_KNOWN}) k LEFT JOIN thread t USING (thread_id)"
 )
 
