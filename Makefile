@@ -1,8 +1,9 @@
 # make demo   shows the main job, end to end, on a temporary playground
 # make test   passes the tests
 # make check  is what a reviewer runs; make bench measures
+# make soak   is the long form of the fault suites; make mutants breaks the program on purpose and sees whether they notice
 # make docs   writes the reference pages, the man page and docs/openrpc.json from the declarations
-.PHONY: demo test check docs format bench clean
+.PHONY: demo test check soak mutants docs format bench clean
 BIN := .venv/bin
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(v))))
 
@@ -19,6 +20,12 @@ check: .venv/ready-to-test
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/python -m pytest -n auto
+
+soak: .venv/ready-to-test
+	THRUM_SOAK=1 $(BIN)/python -m pytest tests/faults -n auto --timeout 3600
+
+mutants: .venv/ready-to-test
+	@$(BIN)/python -m tests.mutants
 
 docs: .venv/ready
 	@$(BIN)/python -m docs.generate
