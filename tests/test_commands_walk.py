@@ -109,6 +109,10 @@ WALK = [
     rita("message get {gone}", "message"),
     rita("message read {message_id}", "marked_count"),
     Step("message read --all", "marked_count"),
+    # forgetting
+    Step("purge --before 90d", "before messages unread events bytes purged"),
+    Step("purge --before 2020-01-01 --confirm", "before messages events purged"),
+    Step("purge --before tomorrow", "error", code=1),
     # threads
     Step("thread create Plans", "thread_id title created_by created_at"),
     Step(

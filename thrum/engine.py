@@ -28,6 +28,7 @@ from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
 from thrum.store.mailbox import Mailbox
 from thrum.store.projection import NOTHING, News, Projection
+from thrum.store.purges import Survey
 from thrum.store.roster import Roster
 from thrum.store.search import Search
 from thrum.store.subscriptions import Subscriptions
@@ -200,6 +201,7 @@ class Engine:
             subscriptions=self.subscriptions,
             roster=self.roster,
             sync=_Sync(self),
+            past=_Past(self),
             refresh_contexts=refresh,
             origin=self.origin,
             online_window=int(self.settings.online_window * clock.SECOND),
@@ -310,6 +312,28 @@ class _Home:
         return found
 
 
+class _Past:
+    """What methods may ask of all that was ever said."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def survey(self, horizon: int) -> Survey:
+        return self._engine.projection.purges.survey(self._engine.place.log_root, horizon)
+
+    def roots(self) -> list[str]:
+        from thrum.git import branch
+        from thrum.git.objects import open_objects
+
+        place = self._engine.place
+        objects = open_objects(place.common_dir)
+        try:
+            tip = objects.head(branch.REF)
+        finally:
+            objects.close()
+        return sorted(branch.roots(place, tip)) if tip else []
+
+
 class _Sync:
     """What methods may ask of the sync."""
 
@@ -326,13 +350,15 @@ class _Sync:
         return self._engine.sync_now().as_json()
 
     def reached(self, wanted: list[tuple[str, int]]) -> list[bool]:
-        known = state.load(self._engine.place.sync_dir)
+        known, purged = state.load(self._engine.place.sync_dir), self._engine.projection.purges.all()
+        if known.get("purges", 0) != purged.number:
+            return [False] * len(wanted)  # the logs have become shorter since the remote was seen
         return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
 
 
 def database_path(place: Place) -> str:
-    """The read model's file; its schema's version is part of the name, so versions never fight over one file."""
-    return f"{place.var_dir}/thrum-{schema.VERSION}.db"
+    """The read model's file."""
+    return schema.database_in(place.var_dir)
 
 
 def _make_token() -> str:

@@ -42,7 +42,7 @@ ODD = [
 @pytest.mark.parametrize("value", ODD, ids=lambda value: ascii(value)[:30])
 def test_both_parsers_read_the_same_out_of_odd_json(around, value):
     line = around.replace(b"VALUE", value.encode())
-    assert outcome(reading._faster_parse(), line) == outcome(events.parse, line)
+    assert outcome(reading.faster_parse(), line) == outcome(events.parse, line)
 
 
 @pytest.mark.parametrize(
@@ -64,20 +64,20 @@ def test_both_parsers_read_the_same_out_of_odd_json(around, value):
     ],
 )
 def test_both_parsers_agree_on_what_is_no_event(line):
-    assert outcome(reading._faster_parse(), line) == outcome(events.parse, line)
+    assert outcome(reading.faster_parse(), line) == outcome(events.parse, line)
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b"\r", b"\x0b", b"\x0c", b"\xc2\xa0", b"\xe2\x80\xa8"])
 def test_both_parsers_agree_on_white_space(space):
     line = kit.raw(kit.message("ann"))
     for written in (space + line, line + space, line.replace(b",", b"," + space, 1)):
-        assert outcome(reading._faster_parse(), written) == outcome(events.parse, written)
+        assert outcome(reading.faster_parse(), written) == outcome(events.parse, written)
 
 
 def test_both_parsers_refuse_a_line_that_is_too_long():
     line = kit.raw(kit.message("ann", "x" * (codec.LONGEST_LINE - 10)))
     assert len(line) > codec.LONGEST_LINE
-    assert outcome(reading._faster_parse(), line) == outcome(events.parse, line)
+    assert outcome(reading.faster_parse(), line) == outcome(events.parse, line)
 
 
 VALUES = st.recursive(
@@ -93,14 +93,14 @@ VALUES = st.recursive(
 )
 def test_both_parsers_read_the_same_out_of_anything_that_is_in_a_log(said, more):
     line = said if isinstance(said, bytes) else json.dumps({**said, **more}).encode()
-    assert outcome(reading._faster_parse(), line) == outcome(events.parse, line)
+    assert outcome(reading.faster_parse(), line) == outcome(events.parse, line)
 
 
 @given(st.binary(max_size=60).filter(lambda noise: b"\n" not in noise), st.integers(0, 200), st.integers(0, 5))
 def test_both_parsers_agree_on_damaged_lines(noise, at, cut):
     line = kit.raw(kit.message("ann", "é\u2028<", scopes=[{"type": "a", "value": "b"}]))
     damaged = line[:at] + noise + line[at + cut :]
-    assert outcome(reading._faster_parse(), damaged) == outcome(events.parse, damaged)
+    assert outcome(reading.faster_parse(), damaged) == outcome(events.parse, damaged)
 
 
 def test_much_at_once_and_little_by_little_give_the_same_tables(tmp_path):

@@ -48,6 +48,7 @@ COMMANDS: Table = {
     "subscribe": Command("subscription:subscribe", "subscribe"),
     "unsubscribe": Command("subscription:unsubscribe", "unsubscribe"),
     "subscriptions": Command("subscription:subscriptions", "subscriptions.list"),
+    "purge": Command("purge:purge", "purge"),
     "whoami": Command("agent:whoami", "agent.whoami"),
     "agent": {
         "list": Command("agent:list_", "agent.list"),

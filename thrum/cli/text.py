@@ -125,6 +125,13 @@ def ago(nanoseconds: int) -> str:
     return "just now"
 
 
+def volume(size: int) -> str:
+    """A number of bytes as people tell it: `812 B`, `64 kB`, `3.2 MB`."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
 def lasting(seconds: float) -> str:
     """A length of time: `12s`, `3m`, `2h5m`, `3d4h`; below a second `250ms`."""
     whole = int(seconds)

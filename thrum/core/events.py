@@ -6,12 +6,14 @@ another version of thrum: they are kept, they travel, and they have no effect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from thrum.core import ids
 from thrum.core.codec import EXACT, BadLine, Event, decode
+from thrum.core.layout import parse_path
 
 Fields = dict[str, type]
 
@@ -26,8 +28,9 @@ AGENT_CLEANUP = "agent.cleanup"
 SESSION_START = "agent.session.start"
 SESSION_UPDATE = "agent.session.update"
 SESSION_END = "agent.session.end"
+PURGE = "log.purge"
 
-EAGER = frozenset({MESSAGE_CREATE, MESSAGE_EDIT, MESSAGE_DELETE, THREAD_CREATE, AGENT_REGISTER, AGENT_CLEANUP})
+EAGER = frozenset({MESSAGE_CREATE, MESSAGE_EDIT, MESSAGE_DELETE, THREAD_CREATE, AGENT_REGISTER, AGENT_CLEANUP, PURGE})
 """What wants to travel at once; everything else rides along with the next cycle."""
 
 _REQUIRED: dict[str, Fields] = {
@@ -42,6 +45,7 @@ _REQUIRED: dict[str, Fields] = {
     SESSION_START: {"session_id": str, "agent_id": str},
     SESSION_UPDATE: {"session_id": str, "agent_id": str},
     SESSION_END: {"session_id": str},
+    PURGE: {"agent_id": str, "before": str, "lines": dict},
 }
 
 _OPTIONAL: Fields = {
@@ -74,6 +78,8 @@ _OPTIONAL: Fields = {
     "remove_scopes": list,
     "add_refs": list,
     "remove_refs": list,
+    "lines": dict,
+    "roots": list,
     "origin": str,
     "seq": int,
     "prev": str,
@@ -84,6 +90,7 @@ _LONGEST_NAME = 200
 _PAIR_LISTS = frozenset(("scopes", "refs", "add_scopes", "remove_scopes", "add_refs", "remove_refs"))
 _CONTEXT_TEXTS = ("session_id", "branch", "git_updated_at", "current_task", "intent")
 _CONTEXT_LISTS = ("unmerged_commits", "uncommitted_files", "changed_files")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*\Z")
 _NONE = type(None)
 _TEXT_OR_NONE = (str, _NONE)
 _Look = Callable[[str, Any], None]
@@ -204,6 +211,12 @@ def _check_contexts(_: str, contexts: list[Any]) -> None:
                 raise BadLine(f"work_contexts.{field} is no list of texts")
 
 
+def _check_marks(field: str, lines: dict[str, Any]) -> None:
+    for path, marks in lines.items():
+        if parse_path(path) is None or type(marks) is not str or len(marks) % 12 or not _BASE64.match(marks):
+            raise BadLine(f"{field} names no lines of a log")
+
+
 def _check_commits(commits: list[Any] | tuple[()]) -> None:
     for commit in commits:
         if type(commit) is not dict or type(commit.get("sha")) is not str:
@@ -217,6 +230,8 @@ _LOOKS: dict[str, _Look] = {
     "work_contexts": _check_contexts,
     "to": _check_addresses,
     "message_ids": _check_words,
+    "lines": _check_marks,
+    "roots": _check_words,
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from thrum.errors import GitError
+from thrum.git.command import run
 from thrum.git.objects import BLOB, TREE, Entry, Objects
 from thrum.git.place import Place
 
 BRANCH = "a-sync"
 REF = "refs/heads/a-sync"
 BEGIN = "thrum: begin\n\n[skip ci]\n"
+BEGIN_ANEW = "thrum: begin anew, without what was purged\n\n[skip ci]\n"
 DEPTH = 8
 LIMIT = 500_000  # entries looked at in one walk
 
@@ -36,6 +38,13 @@ def ensure(objects: Objects, place: Place, remote: str | None) -> str:
         if objects.move(REF, new, None):
             return new
     raise GitError(f"{BRANCH} could not be created in {place.common_dir}", "run `git thrum doctor`")
+
+
+def roots(place: Place, commit: str, beyond: str | None = None) -> set[str]:
+    """The first commits of a history; of those that `beyond` has too, none. Raises GitError."""
+    without = [f"^{beyond}"] if beyond else []
+    result = run(["rev-list", "--max-parents=0", commit, *without, "--"], place.common_dir)
+    return set(result.out.decode("ascii").split())
 
 
 def changes(objects: Objects, old_tree: str, new_tree: str) -> dict[str, Change]:

@@ -133,12 +133,14 @@ def fetch(place: Place, remote: str, timeout: float = 60.0) -> None:
         raise _explain(remote, result.err)
 
 
-def push(place: Place, remote: str, oid: str, timeout: float = 60.0) -> bool:
+def push(place: Place, remote: str, oid: str, timeout: float = 60.0, instead_of: str | None = None) -> bool:
     """Offer the commit `oid` as the remote's a-sync, fast-forward only: False when the remote has moved on.
 
+    With `instead_of` it takes the place of that commit, if the remote still is there: for a purge, and nothing else.
     Raises RemoteError with one sentence for anything else: refused, unreachable, no credentials.
     """
-    args = ["-c", f"remote.{remote}.mirror=false", *PUSH, "--", remote, f"{oid}:{REF}"]
+    lease = [f"--force-with-lease={REF}:{instead_of}"] if instead_of else []
+    args = ["-c", f"remote.{remote}.mirror=false", *PUSH, *lease, "--", remote, f"{oid}:{REF}"]
     result = _talk(place, remote, args, timeout, check=False)
     if result.code == 0:
         return True

@@ -14,6 +14,7 @@ from thrum.errors import BadParams, NoIdentity, NoSession, NotFound
 if TYPE_CHECKING:
     from thrum.store.arrivals import Arrivals
     from thrum.store.mailbox import Mailbox
+    from thrum.store.purges import Survey
     from thrum.store.roster import Roster
     from thrum.store.search import Search
     from thrum.store.subscriptions import Subscriptions
@@ -34,6 +35,16 @@ class SyncDoor(Protocol):
 
     def reached(self, places: list[tuple[str, int]]) -> list[bool]:
         """For each (log file, offset): whether the remote was seen to have the log up to there."""
+
+
+class Past(Protocol):
+    """What methods may ask of all that was ever said."""
+
+    def survey(self, horizon: int) -> Survey:
+        """What would go if everything before `horizon` (nanoseconds) went."""
+
+    def roots(self) -> list[str]:
+        """The first commits of the branch's history as it is now."""
 
 
 class Home(Protocol):
@@ -89,6 +100,7 @@ class Context:
     subscriptions: Subscriptions
     roster: Roster
     sync: SyncDoor
+    past: Past
     refresh_contexts: Callable[[], None]
     origin: str
     online_window: int

@@ -30,6 +30,7 @@ _MODULES = (
     "health",
     "message",
     "overview",
+    "purge",
     "retirement",
     "revision",
     "search",

@@ -10,15 +10,18 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
-from thrum.core import events
+from thrum.core import events, purging
 from thrum.core.codec import BadLine
+from thrum.core.purging import Purged
 from thrum.errors import StorageError
-from thrum.store import news, reading
+from thrum.store import news, purges, reading, schema
 from thrum.store.database import Database, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
+from thrum.store.purges import Purges
 from thrum.store.stated import Stated
 
 _BATCH = 2000
@@ -50,6 +53,7 @@ class Projection:
         """`root`: the branch's worktree; `path`: the database's file; `origin`: this clone's id."""
         self.root, self.origin = root, origin
         self.database = Database(path, self._fill)
+        self.purges = Purges(lambda: self.database.connection)
         self._seen: tuple[int, int] | None = None
         """Which writes of others we know of (SQLite's count), and the newest message."""
 
@@ -113,7 +117,7 @@ class Projection:
             return NOTHING
         with transaction(connection):
             newest = connection.execute(_NEWEST).fetchone()[0]
-            read, eager = self._apply(connection, news.find(connection, self.root))
+            read, eager = self._apply(connection, news.find(connection, self.root), self.purges.all())
             messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
             return News(tuple(row[0] for row in messages), read, eager)
 
@@ -134,14 +138,38 @@ class Projection:
 
     def _fill(self, connection: sqlite3.Connection) -> None:
         """Folds everything. Up to `bulk` and `bulk_changes` the order of arrival is nothing but the order of the files."""
-        self._apply(connection, news.find(connection, self.root))
+        self._apply(connection, news.find(connection, self.root), purging.NOTHING, is_whole=True)
+        purged = purges.load(connection)
+        if self._was_there(purged):
+            schema.empty(connection)
+            self._apply(connection, news.find(connection, self.root), purged, is_whole=True)
         connection.execute("INSERT INTO state SELECT 'bulk', COALESCE(MAX(seq), 0) FROM message")
         connection.execute("INSERT INTO state SELECT 'bulk_changes', COALESCE(MAX(seq), 0) FROM change")
 
-    def _apply(self, connection: sqlite3.Connection, found: Iterable[news.Unread | news.Folder]) -> tuple[int, bool]:
-        """Applies what was found; how many events that were, and whether this clone said something eager."""
+    def _was_there(self, purged: Purged) -> bool:
+        """Takes what was purged out of the logs; whether some of it may have been folded."""
+        try:
+            return purges.cleanse(self.root, purged)
+        except StorageError:
+            return True  # a disk that takes no writes; the reader leaves it out
+
+    def _apply(
+        self,
+        connection: sqlite3.Connection,
+        found: Iterable[news.Unread | news.Folder],
+        purged: Purged,
+        *,
+        is_whole: bool = False,
+    ) -> tuple[int, bool]:
+        """Applies what was found, but for what was `purged`; how many events, and whether this clone said something eager.
+
+        Raises Rewritten when a purge is among it, unless `is_whole`: the rows of what it took can only be left out.
+        """
         fold, count, eager, everything = Fold(connection), 0, False, list(found)
-        for chapter in reading.read_all(self.root, [item for item in everything if isinstance(item, news.Unread)]):
+        files = [item for item in everything if isinstance(item, news.Unread)]
+        for chapter in reading.read_all(self.root, files, purged):
+            if not is_whole and any(statement.type == events.PURGE for statement in chapter.statements):
+                raise news.Rewritten(chapter.source.path)
             self._shelve(connection, chapter)
             count += len(chapter.statements)
             if chapter.source.origin == self.origin and not eager:
@@ -189,6 +217,7 @@ class Fold:
             events.MESSAGE_EDIT: messages.edit,
             events.MESSAGE_DELETE: messages.delete,
             events.MESSAGE_READ: messages.mark,
+            events.PURGE: partial(purges.fold, connection),
         }
 
     def take(self, statements: Sequence[Stated]) -> None:

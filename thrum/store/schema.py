@@ -4,6 +4,8 @@ A message's row holds the line that created it; `content`, `structured`, `update
 are those of its last revision.
 `at` is nanoseconds since 1970. `rank` orders competing statements about one thing without asking a clock: the statement's
 own version, then (for v0.1.0's, which have none) its time, then its event id.
+`purge` holds the marks (see core/purging.py) of the lines that are gone from a file, and `purged_root` the first commits of the
+histories that still have them.
 `change` is to edits and deletions what `message.seq` is to messages: the order in which they came in here; `after` is the
 newest message then.
 """
@@ -12,9 +14,11 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 
 TABLES = """
+CREATE TABLE purge (claim TEXT NOT NULL, path TEXT NOT NULL, marks BLOB NOT NULL, PRIMARY KEY (path, claim)) WITHOUT ROWID;
+CREATE TABLE purged_root (oid TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE folder (path TEXT PRIMARY KEY, mtime INTEGER NOT NULL, ends TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment (path TEXT PRIMARY KEY, inode INTEGER NOT NULL, position INTEGER NOT NULL,
@@ -92,9 +96,20 @@ LOCAL = frozenset({"state", "folder", "segment", "reader", "change"}) | SEARCH
 """Tables that say how far and in which order this database has read, not what the logs say."""
 
 
+def database_in(folder: str) -> str:
+    """The read model's file; its schema's version is part of the name, so versions never fight over one file."""
+    return f"{folder}/thrum-{VERSION}.db"
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Makes the tables; `finish` makes the rest once they are filled."""
     connection.executescript(TABLES)
+
+
+def empty(connection: sqlite3.Connection) -> None:
+    """Takes every row away, but for the version."""
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        connection.execute(f"DELETE FROM {name} WHERE key <> 'version'" if name == "state" else f"DELETE FROM {name}")
 
 
 def finish(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 1. Lines reach the disk (and the read model) before they reach a commit; a commit holds nothing the disk does not.
 2. Nothing is ever taken away: a remote, a branch or a disk that lost lines gets them back.
 3. A push is fast-forward only, and counts only when the remote's tip was seen to contain it.
+   A purge alone replaces history: by one that holds the same lines but those purged, and only from the very tip we united.
 4. When the united tree is the remote's own, we move to the remote's commit, so clones that are quiet stay identical.
 """
 
@@ -18,12 +19,13 @@ from typing import Any, NamedTuple
 from thrum.config import Settings
 from thrum.core import clock
 from thrum.core.layout import LogPath
-from thrum.errors import GitError, Refused, RemoteError, ThrumError
+from thrum.core.purging import NOTHING
+from thrum.errors import GitError, Refused, RemoteError, StorageError, ThrumError
 from thrum.git import branch, remote, worktree
 from thrum.git.command import run as run_git
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
 from thrum.git.place import Place
-from thrum.store import disk
+from thrum.store import disk, purges, schema
 from thrum.sync import files, reach, state
 
 Json = dict[str, Any]
@@ -113,6 +115,7 @@ class _Work:
         self._opened: Objects | None = None
         self.remote: str | None = None
         self.received = 0
+        self.purged = NOTHING
 
     @property
     def objects(self) -> Objects:
@@ -139,7 +142,7 @@ class _Work:
                 raise trouble
             if name is None or not push:
                 return Report(True, received=self.received, remote=name)
-            if head == tip or self._push(name, head):
+            if head == tip or self._push(name, head, tip):
                 reach.note(self.known, self.objects, head, self.origin)
                 return Report(True, received=self.received, pushed=head != tip, remote=name)
             if time.monotonic() > end:
@@ -199,17 +202,36 @@ class _Work:
 
     def _unite(self, theirs: str | None) -> str:
         """Unites disk, branch and `theirs`; the branch's new tip. Again from the start if somebody else moved the branch."""
+        self._learn_purges()
         for _ in range(TRIES):
             ours = branch.ensure(self.objects, self.place, None)
             tree = self._gather(self.objects.tree_of(ours))
             if theirs is not None and not self.objects.is_ancestor(theirs, ours):
                 tree = self._take_in(tree, self.objects.tree_of(theirs))
+            if self._learn_purges():
+                continue  # a purge came in: again, without what it takes
             new = self._commit(ours, theirs, tree)
             if new == ours or self.objects.move(branch.REF, new, ours):
-                self.known["checked"] = tree
+                self.known.update(checked=tree, fresh=new if self._forgets else None)
                 self._follow(tree)
                 return new
         raise GitError("the branch a-sync keeps being moved by somebody else", "git thrum doctor")
+
+    def _learn_purges(self) -> bool:
+        """Looks which purges there are; whether they are others than when this clone last looked."""
+        path = schema.database_in(self.place.var_dir)
+        found = purges.read(path, self.purged)
+        if found is None:
+            self.ingest()
+            found = purges.read(path, self.purged)
+        if found is None and self.known.get("purges"):
+            raise StorageError("the read model cannot be read, and it tells what was purged", "git thrum doctor")
+        self.purged = found or NOTHING
+        if self.purged.number == self.known.get("purges", 0):
+            return False
+        self.known.update(purges=self.purged.number, checked=None, fresh=None)
+        reach.forget(self.known)
+        return True
 
     def _gather(self, tree: str) -> str:
         """Makes disk and `tree` hold the same lines; the tree that does.
@@ -220,7 +242,7 @@ class _Work:
         thorough = self.known.get("checked") != tree
         for source, entry in files.differing(root, self.objects, tree, thorough=thorough):
             blob = self.objects.blob(entry.oid) if entry is not None else b""
-            held = files.hold(root, source, blob)
+            held = files.hold(root, source, blob, gone=self.purged.of(source.path))
             brought = brought or held.is_changed
             if held.data != blob and len(held.data) <= files.limit(source):
                 leaves[source.path] = self.objects.write_blob(held.data)
@@ -252,10 +274,11 @@ class _Work:
 
     def _hold(self, source: LogPath, blobs: list[bytes]) -> files.Held:
         """The copies and the file united: on disk, unless a forger put it beyond a gap in its log."""
+        gone = self.purged.of(source.path)
         if files.is_out_of_reach(self.place.log_root, source):
-            return files.Held(files.united(b"", *blobs), False)
+            return files.Held(files.united(b"", *blobs, gone=gone), False)
         self._doubt()
-        return files.hold(self.place.log_root, source, *blobs)
+        return files.hold(self.place.log_root, source, *blobs, gone=gone)
 
     def _choose(self, path: str, mine: Entry | None, other: Entry) -> Entry:
         """Of two things at one path, theirs no log: ours if it is one, else the same one on every machine."""
@@ -282,14 +305,39 @@ class _Work:
             state.save(self.place.sync_dir, self.known)
 
     def _commit(self, ours: str, theirs: str | None, tree: str) -> str:
-        if theirs is None or self.objects.is_ancestor(theirs, ours):
-            return ours if tree == self.objects.tree_of(ours) else self._write(tree, [ours])
-        if tree == self.objects.tree_of(theirs):
-            return theirs
-        parents = [theirs] if self.objects.is_ancestor(ours, theirs) else [theirs, ours]
-        return self._write(tree, parents)
+        """The commit of `tree` behind both; behind neither whose history holds what was purged."""
+        mine, other = self._unless_past(ours), self._unless_past(theirs)
+        if mine is None or other is None or self.objects.is_ancestor(other, mine):
+            newest = mine or other
+            if newest is not None and self.objects.tree_of(newest) == tree:
+                return newest
+            return self._write(tree, [newest] if newest else [])
+        if self.objects.tree_of(other) == tree:
+            return other
+        return self._write(tree, [other] if self.objects.is_ancestor(mine, other) else [other, mine])
+
+    def _unless_past(self, commit: str | None) -> str | None:
+        """The commit, unless its history begins with one that a purge has ended."""
+        fresh = self.known.get("fresh")
+        if commit is None or not self._forgets or commit == fresh:
+            return commit
+        first = branch.roots(self.place, commit, fresh if isinstance(fresh, str) and self._is_there(fresh) else None)
+        return None if first & self.purged.roots else commit
+
+    @property
+    def _forgets(self) -> bool:
+        """Whether history is to begin anew after a purge: unless the remote was seen to forbid that."""
+        return bool(self.purged.roots) and self.known.get("keeps_past") != self.purged.number
+
+    def _is_there(self, commit: str) -> bool:
+        try:
+            return bool(self.objects.tree_of(commit))
+        except GitError:
+            return False
 
     def _write(self, tree: str, parents: list[str]) -> str:
+        if not parents:
+            return self.objects.commit(tree, [], branch.BEGIN_ANEW)
         what = "merge" if len(parents) > 1 else "log"
         return self.objects.commit(tree, parents, f"thrum: {what} {self.origin}\n\n[skip ci]\n")
 
@@ -313,8 +361,10 @@ class _Work:
             return None
         return {path: new.oid if new else None for path, (_, new) in differing.items()}
 
-    def _push(self, name: str, head: str) -> bool:
-        if not remote.push(self.place, name, head, PATIENCE):
+    def _push(self, name: str, head: str, tip: str | None) -> bool:
+        is_past = tip is not None and self._unless_past(tip) is None
+        done = self._replace(name, head, tip) if tip and is_past else remote.push(self.place, name, head, PATIENCE)
+        if not done:
             return False
         if remote.tip(self.place, name, PATIENCE) == head:
             ref = branch.tracking_ref(name)
@@ -322,6 +372,18 @@ class _Work:
             return before == head or self.objects.move(ref, head, before) or True
         tip = self._fetch(name)
         return tip is not None and self.objects.is_ancestor(head, tip)
+
+    def _replace(self, name: str, head: str, past: str) -> bool:
+        """Puts the history without what was purged in the place of the old one. A remote that forbids it keeps the old one."""
+        try:
+            if remote.push(self.place, name, head, PATIENCE, instead_of=past):
+                return True
+        except RemoteError:
+            if remote.tip(self.place, name, PATIENCE) != past:
+                raise
+        if remote.tip(self.place, name, PATIENCE) == past:
+            self.known["keeps_past"] = self.purged.number
+        return False
 
 
 def _greater(mine: Entry | None, other: Entry) -> Entry:

@@ -11,12 +11,15 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from thrum.core import layout, union
+from thrum.core import layout, purging, union
 from thrum.core.codec import LONGEST_LINE
 from thrum.core.layout import LogPath
+from thrum.core.purging import NOTHING, Purged
 from thrum.git.objects import BLOB, Entry, Objects
 from thrum.store import disk
+from thrum.store.purges import lock_of
 
+NOBODY: frozenset[bytes] = frozenset()
 LARGEST_SEGMENT = 8 * LONGEST_LINE
 """More than one clone alone can write into a segment: forked logs are united."""
 LARGEST_LEGACY = 256 * 1024 * 1024
@@ -50,34 +53,37 @@ def is_out_of_reach(root: str, source: LogPath) -> bool:
     return not any(os.path.exists(f"{root}/{layout.segment_path(source.owner, source.origin, n)}") for n in near)
 
 
-def refill(root: str, objects: Objects, tree: str) -> int:
+def refill(root: str, objects: Objects, tree: str, purged: Purged = NOTHING) -> int:
     """Brings every log of `tree` that is missing or behind on disk; the number of files that changed."""
     changed = 0
     for source, entry in differing(root, objects, tree, thorough=True):
         if entry is not None:
-            changed += hold(root, source, objects.blob(entry.oid)).is_changed
+            changed += hold(root, source, objects.blob(entry.oid), gone=purged.of(source.path)).is_changed
     return changed
 
 
-def hold(root: str, source: LogPath, *copies: bytes) -> Held:
-    """Unites the file with `copies`, durably, and reads it."""
+def hold(root: str, source: LogPath, *copies: bytes, gone: frozenset[bytes] = NOBODY) -> Held:
+    """Unites the file with `copies`, without the lines that are `gone`, durably, and reads it."""
     path = f"{root}/{source.path}"
-    folder = f"{root}/{source.log}" if not source.is_legacy else os.path.dirname(path)
+    folder = lock_of(root, source)
     with disk.explained("write the logs"):
         disk.make_folder(folder)
         with disk.locked(folder):
             raw = disk.read(path)
             ours = union.complete(raw)
-            whole = united(ours, *copies)
-            if whole != ours:
+            whole = united(ours, *copies, gone=gone)
+            if whole != ours or (copies and not os.path.lexists(path)):
                 _write(path, raw, whole)
             return Held(whole, whole != ours)
 
 
-def united(ours: bytes, *copies: bytes) -> bytes:
-    """All copies as one: the longest where it begins with the others, else their union."""
+def united(ours: bytes, *copies: bytes, gone: frozenset[bytes] = NOBODY) -> bytes:
+    """All copies as one: the longest where it begins with the others, else their union; without the lines that are `gone`."""
+    ours = purging.without(ours, gone)
     for copy in copies:
-        ours = _longest(ours, copy)
+        ours = _longest(
+            ours, purging.without(copy if copy[-1:] in (b"", b"\n") else copy + b"\n", gone) if gone else copy
+        )
     return ours
 
 
