@@ -29,6 +29,7 @@ CALLS = {
     "message.sent": {},
     "message.wait": {},
     "overview": {},
+    "purge": {"before": "1d"},
     "quickstart": {"role": "reviewer", "module": "api", "name": "ann", "intent": "x"},
     "session.end": {},
     "session.heartbeat": {},
