@@ -1,0 +1,1 @@
+"""Defects seeded on purpose, one at a time: a suite that does not notice them proves nothing."""

@@ -1,0 +1,156 @@
+"""The defects, each a text of the program and what stands there instead, and the tests that should notice."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+_KILLS = ("tests/faults/test_blind_kills.py", "tests/faults/test_kill_points.py")
+_MODEL = ("tests/faults/test_sync_model.py",)
+_VOICES = ("tests/faults/test_foreign_voices.py",)
+_BYTES = ("tests/faults/test_bad_bytes.py", "tests/faults/test_hostile_tree.py")
+_GUESTS = ("tests/faults/test_house_guests.py",)
+_DISK = ("tests/faults/test_disk_trouble.py",)
+
+
+class Mutant(NamedTuple):
+    """A defect: in the file, `old` becomes `new`; `tests` are the suites that should notice."""
+
+    name: str
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def apply(mutant: Mutant, folder: str) -> None:
+    """Seeds a defect into a copy of the program. Raises LookupError when the text is not there exactly once."""
+    path = os.path.join(folder, mutant.file)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if text.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: {mutant.file} holds its text {text.count(mutant.old)} times")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace(mutant.old, mutant.new))
+
+
+MUTANTS = (
+    Mutant(
+        "no-fsync", "a line is acknowledged before it is flushed",
+        "thrum/store/disk.py", "            os.fdatasync(descriptor)\n", "", ("tests/faults/test_power_cut.py",),
+    ),
+    Mutant(
+        "replace-no-fsync", "a file is renamed into place before it is flushed",
+        "thrum/store/disk.py", "            os.fsync(descriptor)\n        finally:\n            os.close(descriptor)\n        os.replace",
+        "            pass\n        finally:\n            os.close(descriptor)\n        os.replace", ("tests/faults/test_power_cut.py",),
+    ),
+    Mutant(
+        "ack-before-write", "the answer is given while the line is still being written",
+        "thrum/store/journal.py", "        self._logs[owner].append(stated)\n",
+        "        import threading\n\n        threading.Timer(0.02, self._logs[owner].append, [stated]).start()\n", _KILLS,
+    ),
+    Mutant(
+        "glued-tail", "what a killed writer left unfinished is glued to the next line",
+        "thrum/store/log.py", "        if whole == len(data):\n            return\n", "        return\n", _KILLS,
+    ),
+    Mutant(
+        "no-cut-back", "a write that failed half way leaves its half",
+        "thrum/store/disk.py", "            os.ftruncate(descriptor, size)\n            raise\n", "            raise\n", _DISK,
+    ),
+    Mutant(
+        "no-log-lock", "two processes append to one log without asking each other",
+        "thrum/store/log.py", "            with disk.locked(self.folder):\n", "            with contextlib.nullcontext():\n",
+        ("tests/store/test_log.py", *_KILLS),
+    ),
+    Mutant(
+        "no-compare-and-swap", "the branch is moved without looking where it is",
+        "thrum/git/libgit.py", "                if self._target(ref) != old and not (broken and self.head(ref) is None):\n                    return False\n",
+        "", _MODEL,
+    ),
+    Mutant(
+        "push-by-force", "a push writes over what others pushed meanwhile",
+        "thrum/git/remote.py", 'args = ["-c", f"remote.{remote}.mirror=false", *PUSH, *lease, "--", remote, f"{oid}:{REF}"]',
+        'args = ["-c", f"remote.{remote}.mirror=false", *PUSH, *lease, "--force", "--", remote, f"{oid}:{REF}"]', _MODEL,
+    ),
+    Mutant(
+        "drop-unparsed", "a merge keeps only the lines it understands",
+        "thrum/core/union.py", "    return join(set(split(ours)) | set(split(theirs)))\n",
+        "    return join(line for line in set(split(ours)) | set(split(theirs)) if canonical_key(line)[0] == 0)\n",
+        ("tests/core/test_union.py", *_BYTES, *_MODEL),
+    ),
+    Mutant(
+        "newest-clock-wins", "of two edits the one with the later clock is shown",
+        "thrum/store/stated.py", '    return f"{version:016d} {0 if version else at:020d} {claim}"\n',
+        '    return f"{0:016d} {at:020d} {claim}"\n', _MODEL,
+    ),
+    Mutant(
+        "anybody-edits", "an edit counts whoever states it",
+        "thrum/store/fold_messages.py", '        where, who = "WHERE message_id = ? AND owner = ?", (message_id, owner)\n',
+        '        where, who = "WHERE message_id = ? AND owner <> ?", (message_id, "")\n', _VOICES,
+    ),
+    Mutant(
+        "voice-unchecked", "a log may state things in anybody's name",
+        "thrum/store/stated.py", "    _check_voice(event, source)\n", "", _VOICES,
+    ),
+    Mutant(
+        "deleted-comes-back", "a deletion that arrives before its message is forgotten",
+        "thrum/store/fold_messages.py",
+        '        self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))\n',
+        '        self.settle(self._among("revision", "message_id", fresh))\n', ("tests/faults/test_union_model.py", *_MODEL),
+    ),
+    Mutant(
+        "follow-the-rewind", "a remote that lost lines takes them from us too",
+        "thrum/sync/cycle.py", "            tree = self._gather(self.objects.tree_of(ours))\n",
+        "            tree = self._gather(self.objects.tree_of(theirs or ours))\n", _MODEL,
+    ),
+    Mutant(
+        "purge-forgotten", "what was purged comes back with the next peer",
+        "thrum/store/purges.py", "    return Purged(count, marks, frozenset(row[0]", "    return Purged(count, {}, frozenset(row[0]",
+        ("tests/sync/test_purge.py",),
+    ),
+    Mutant(
+        "any-origin", "any web page may open the WebSocket",
+        "thrum/daemon/gate.py", "        if origins and (len(origins) > 1 or origins[0] not in self._origins):\n", "        if False:\n", _VOICES,
+    ),
+    Mutant(
+        "any-host", "a name that was rebound to this machine is good enough",
+        "thrum/daemon/gate.py", "        if len(hosts) != 1 or hosts[0] not in self._hosts:\n", "        if False:\n", _VOICES,
+    ),
+    Mutant(
+        "any-user", "other users may talk to the daemon",
+        "thrum/daemon/unix.py", '        if _peer_uid(transport.get_extra_info("socket")) != os.geteuid():\n', "        if False:\n", _VOICES,
+    ),
+    Mutant(
+        "hook-exits-1", "a hook that cannot leave its mark fails the commit",
+        "githooks/post-checkout", '  printf \'\' >"$dir/thrum-mark"\n} 2>/dev/null || :\n', '  printf \'\' >"$dir/thrum-mark"\n} 2>/dev/null || code=1\n',
+        _GUESTS,
+    ),
+    Mutant(
+        "read-before-written", "mail counts as read though nobody took the output",
+        "thrum/__main__.py", "        if output.after is not None and code == output.exit:\n", "        if output.after is not None:\n",
+        ("tests/faults/test_disk_trouble.py", "tests/cli"),
+    ),
+    Mutant(
+        "request-id-ignored", "a send that is tried again is a second message",
+        "thrum/__main__.py", "    request = os.urandom(8).hex()\n", '    request = ""\n', _KILLS,
+    ),
+    Mutant(
+        "links-followed", "a symlink in the remote's tree is taken for a log",
+        "thrum/sync/files.py", "    if source is None or entry.mode != BLOB:\n", "    if source is None or entry.is_tree:\n", ("tests/sync/test_hostile.py", *_BYTES),
+    ),
+    Mutant(
+        "damage-trusted", "a database that is no database any more is not noticed",
+        "thrum/store/projection.py", "            if type(error) not in (sqlite3.DatabaseError, BadLine):\n                raise\n",
+        "            raise\n", ("tests/faults/test_database_loss.py", "tests/store/test_projection.py"),
+    ),
+    Mutant(
+        "escapes-printed", "a stranger's text reaches the terminal as it is",
+        "thrum/core/printable.py", "    return _DANGEROUS.sub(_escape, text)\n", "    return text\n", _VOICES,
+    ),
+    Mutant(
+        "uninstall-forgets", "the hook that was there before does not come back",
+        "thrum/git/hookfiles.py", "", "", _GUESTS,
+    ),
+)
+"""At least one for each promise of docs/reliability.md."""
