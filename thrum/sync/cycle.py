@@ -24,7 +24,7 @@ from thrum.git.command import run as run_git
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
 from thrum.git.place import Place
 from thrum.store import disk
-from thrum.sync import files, reach, state
+from thrum.sync import files, permission, reach, state
 
 Json = dict[str, Any]
 TRIES = 12
@@ -66,7 +66,7 @@ class Cycle:
 
     def _run(self, push: bool) -> Report:
         known = state.load(self.place.sync_dir)
-        work = _Work(self.place, self.origin, self._ingest, known)
+        work = _Work(self.place, self.settings, self.origin, self._ingest, known)
         try:
             with disk.explained("sync the logs"):
                 report = work.run(self._remote(), push)
@@ -108,8 +108,10 @@ class Cycle:
 class _Work:
     """The state of one running cycle."""
 
-    def __init__(self, place: Place, origin: str, ingest: Callable[[], object], known: Json) -> None:
-        self.place, self.origin, self.ingest, self.known = place, origin, ingest, known
+    def __init__(
+        self, place: Place, settings: Settings, origin: str, ingest: Callable[[], object], known: Json
+    ) -> None:
+        self.place, self.settings, self.origin, self.ingest, self.known = place, settings, origin, ingest, known
         self._opened: Objects | None = None
         self.remote: str | None = None
         self.received = 0
@@ -314,6 +316,7 @@ class _Work:
         return {path: new.oid if new else None for path, (_, new) in differing.items()}
 
     def _push(self, name: str, head: str) -> bool:
+        permission.require(self.known, self.place, name, self.settings)
         if not remote.push(self.place, name, head, PATIENCE):
             return False
         if remote.tip(self.place, name, PATIENCE) == head:
