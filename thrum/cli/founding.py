@@ -149,7 +149,7 @@ class Founding:
         except (Refused, StorageError) as error:
             self.note("skipped", "git hooks", f"{error}; {error.hint}" if error.hint else str(error))
             return
-        odd = [f"{state.event}: {state.note}" for state in states if state.note]
+        odd = [f"{state.event}: {state.note}" for state in states if state.fix]
         self.note("installed", "git hooks", "; ".join(odd) or "they only leave a mark")
 
     def _make_log_root(self) -> None:
