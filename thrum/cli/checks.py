@@ -148,7 +148,7 @@ def _hooks(patient: Patient) -> tuple[bool, str, str]:
     states = hooks.status(patient.place)
     others = hooks.who_else(patient.place)
     more = f"; {', '.join(others)} hooked in as well" if others else ""
-    if all(state.how == "missing" for state in states):
+    if all(state.how == "missing" for state in states) and not hooks.were_installed(patient.place):
         why = states[0].note or "what you do is noticed later"
         return True, f"not installed: {why}{more}", hooks.remedy(states)
     odd = [f"{state.event}: {state.note or 'not installed'}" for state in states if state.fix]

@@ -15,10 +15,11 @@ from thrum.git.hookfiles import ORIGINAL, Record, stub_source
 from thrum.git.hooklines import LINE
 from thrum.git.place import Place
 
-__all__ = ["EVENTS", "LINE", "HookState", "install", "remedy", "status", "stub_source", "uninstall", "who_else"]
+__all__ = ["EVENTS", "LINE", "HookState", "install", "remedy", "status", "stub_source", "uninstall", "were_installed", "who_else"]
 
 MANAGERS = (".legacy", ".old")  # what pre-commit and lefthook call the hook they found
 EVENTS = ("post-commit", "post-checkout", "post-merge", "post-rewrite")
+LFS_EVENTS = EVENTS[:3]  # those of ours that git-lfs hooks as well
 CONFIG_HOOKS = (2, 54, 0)
 INSTALL = "git thrum hooks install"
 SHARED = "git thrum hooks install --shared"
@@ -128,6 +129,11 @@ def _explained(place: Place, folder: str, states: list[HookState]) -> list[HookS
     return [state._replace(note=note, fix=fix) if state.how == "missing" else state for state in states]
 
 
+def were_installed(place: Place) -> bool:
+    """Whether we put hooks here, and nobody asked us to take them away."""
+    return bool(hookfiles.load_records(_records_path(place)))
+
+
 def remedy(states: list[HookState]) -> str:
     """The one command that helps, "" when all is well or nothing would."""
     return next((state.fix for state in states if state.fix), "")
@@ -173,7 +179,7 @@ def _stub(place: Place, event: str, path: str, content: bytes | None, record: Re
         return HookState(event, "foreign", path, note, f"rm {shlex.quote(path)} && {INSTALL}")
     if os.path.lexists(path + ORIGINAL):
         return HookState(event, "chained", path, "")
-    if _lacks_lfs(place):
+    if event in LFS_EVENTS and _has_lfs(place):
         return HookState(event, "stub", path, "git-lfs could not install its own hook beside ours", AFTER_LFS)
     return HookState(event, "stub", path, "")
 
@@ -205,7 +211,7 @@ def _displaced(event: str, path: str, content: bytes | None) -> HookState:
     return HookState(event, "missing", path, note, INSTALL)
 
 
-def _lacks_lfs(place: Place) -> bool:
+def _has_lfs(place: Place) -> bool:
     """Whether the project keeps files with git-lfs."""
     attributes = hookfiles.read(os.path.join(place.worktree or place.common_dir, ".gitattributes"))
     return b"filter=lfs" in (attributes or b"")
