@@ -124,6 +124,12 @@ class RemoteError(GitError):
     code = -32022
 
 
+class PublicRemote(RemoteError):
+    """Anybody may read the remote, and nobody said that this is all right: nothing was pushed."""
+
+    code = -32026
+
+
 class AlreadyDeleted(ThrumError):
     """The message was deleted; it can neither be edited nor deleted again."""
 

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from tests import kit
+from tests.sync import servers
 from thrum.cli import founding
 
 from .conftest import listing
@@ -71,6 +72,26 @@ def test_init_in_a_linked_worktree_sets_both_up(thrum, repository):
     thrum.at(other).ok("init")
     assert (other / ".thrum/identities").is_dir()
     assert thrum.at(other)("init").code == 1
+
+
+def test_a_remote_that_anybody_may_read_is_told_of_at_once_and_ever_after(thrum, repository, bare_remote):
+    kit.git(bare_remote, "config", "http.receivepack", "true")
+    with servers.web(bare_remote.parent) as server:
+        kit.git(repository, "remote", "add", "origin", f"http://127.0.0.1:{server.port}/{bare_remote.name}")
+        out = thrum.ok("init")
+        allow = "git config thrum.allowPublic true"
+        assert "anybody may read it" in out and allow in out and "push nothing" in out and "it will sync" not in out
+        assert not any("receive-pack" in path for path, _ in server.heard)
+        ended = thrum("sync", "force")
+        assert ended.code == 1 and "anybody may read the remote origin" in ended.err and allow in ended.err
+        assert "nothing was pushed" in thrum.ok("sync", "status")
+        doctor = thrum("doctor")
+        assert doctor.code == 1 and "anybody may read" in doctor.out and allow in doctor.out
+        assert not kit.git(bare_remote, "for-each-ref")
+        kit.git(repository, *allow.split()[1:])
+        assert "it will sync with origin" in thrum.ok("init", "--force")
+        assert thrum.ok("sync", "force") and thrum("doctor").code == 0
+        assert "a-sync" in kit.git(bare_remote, "for-each-ref")
 
 
 def test_init_in_a_bare_repository(thrum, bare_remote):

@@ -6,7 +6,10 @@ import http.server
 import os
 import re
 import shutil
+import signal
 import socket
+import socketserver
+import ssl
 import subprocess
 import threading
 import time
@@ -51,15 +54,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
     def _answer(self, body):
+        self.server.heard.append((self.path, dict(self.headers)))
+        if self.server.redirect:
+            self._turn_away(302, "Location", self.server.redirect + self.path)
+        elif not self._is_welcome():
+            self.server.refused += 1
+            self._turn_away(self.server.denial, "WWW-Authenticate", 'Basic realm="git"')
+        else:
+            self._serve(body)
+
+    def _is_welcome(self):
         wanted = self.server.wanted
         given = self.headers.get("Authorization", "")
-        if wanted and given != "Basic " + base64.b64encode(wanted.encode()).decode():
-            self.server.refused += 1
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+        knows = given == "Basic " + base64.b64encode(wanted.encode()).decode()
+        return not wanted or knows or (self.server.is_public and "git-upload-pack" in self.path)
+
+    def _turn_away(self, status, name, value):
+        self.send_response(status)
+        self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _serve(self, body):
         path, _, query = self.path.partition("?")
         env = {
             **os.environ,
@@ -89,12 +105,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def web(folder, wanted=""):
-    """git's own HTTP backend over `folder`; `wanted`: "user:password". The server, its port as `.port`."""
+def web(folder, wanted="", *, denial=401, is_public=False, redirect="", certificate=None):
+    """git's own HTTP backend over `folder`. The server, its port as `.port`, what it heard as `.heard`: (path, headers).
+
+    `wanted`: "user:password", for everything but reading with `is_public`; others are told `denial`. `redirect`: another
+    server's URL, for whoever comes. `certificate`: (file, key), for TLS.
+    """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    server.folder, server.wanted, server.refused = str(folder), wanted, 0
+    server.folder, server.wanted, server.refused, server.heard = str(folder), wanted, 0, []
+    server.denial, server.is_public, server.redirect = denial, is_public, redirect
     server.port = server.server_address[1]
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*map(str, certificate))
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -103,6 +128,74 @@ def web(folder, wanted=""):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Tunnel(socketserver.BaseRequestHandler):
+    """A proxy's CONNECT: whatever host is wanted, our own server is meant."""
+
+    def handle(self):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.request.recv(4096)
+        self.server.wanted.append(head.split()[1].decode())
+        with socket.create_connection(("127.0.0.1", self.server.to)) as other:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=_pour, args=(other, self.request), daemon=True)
+            back.start()
+            _pour(self.request, other)
+            back.join(10)
+
+
+def _pour(source, target):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def proxy(to):
+    """An HTTP proxy that leads everybody to the port `to`; its port as `.port`, the hosts they wanted as `.wanted`."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel)
+    server.daemon_threads = True
+    server.to, server.wanted, server.port = to, [], server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def certificate(folder, *hosts):
+    """A certificate that signs itself, for `hosts`: (file, key)."""
+    pair = folder / "certificate.pem", folder / "key.pem"
+    names = "subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts)
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    making += ["-days", "2", "-subj", "/CN=test", "-addext", names, "-out", str(pair[0]), "-keyout", str(pair[1])]
+    subprocess.run(making, check=True, capture_output=True)
+    return pair
+
+
+@contextlib.contextmanager
+def git_daemon(folder):
+    """`git daemon` over `folder`, open to all, for pushes too; its port."""
+    port = free_port()
+    serving = ["git", "daemon", "--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1"]
+    server = subprocess.Popen(
+        [*serving, f"--port={port}", f"--base-path={folder}"], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(10)
 
 
 class NoSshd(Exception):

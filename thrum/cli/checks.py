@@ -146,10 +146,13 @@ def _projection(patient: Patient) -> tuple[bool, str, str]:
 
 def _hooks(patient: Patient) -> tuple[bool, str, str]:
     states = hooks.status(patient.place)
-    odd = [f"{state.event}: {state.note or 'not installed'}" for state in states if state.how in ("missing", "foreign")]
-    if all(state.how == "missing" for state in states):
-        return True, "not installed: what you do is noticed later", "git thrum hooks install"
-    return not odd, "; ".join(odd) or "installed", "git thrum hooks install" if odd else ""
+    others = hooks.who_else(patient.place)
+    more = f"; {', '.join(others)} hooked in as well" if others else ""
+    if all(state.how == "missing" for state in states) and not hooks.were_installed(patient.place):
+        why = states[0].note or "what you do is noticed later"
+        return True, f"not installed: {why}{more}", hooks.remedy(states)
+    odd = [f"{state.event}: {state.note or 'not installed'}" for state in states if state.fix]
+    return not odd, ("; ".join(odd) or "installed") + more, hooks.remedy(states)
 
 
 def _daemon(patient: Patient) -> tuple[bool, str, str]:

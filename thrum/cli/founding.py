@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from thrum.config import Settings
 from thrum.errors import Refused, RemoteError, StorageError
 from thrum.git import branch, hooks, remote, worktree
 from thrum.git.command import run
 from thrum.git.objects import open_objects
 from thrum.git.place import Place
 from thrum.store import disk, origin
-from thrum.sync import files
+from thrum.sync import files, permission, state
 
 EXCLUDED = b".thrum/"
 _SAME = (b".thrum/", b".thrum", b"/.thrum/", b"/.thrum")
@@ -110,6 +111,18 @@ class Founding:
             return False
         return True
 
+    def is_public(self, name: str, settings: Settings) -> bool:
+        """Whether anybody may read the remote, and nobody allowed that: the sync will push nothing there."""
+        known = state.load(self.place.sync_dir)
+        try:
+            public = permission.is_public(known, self.place, name, settings)
+        except RemoteError:
+            return False  # the sync asks again, and says so
+        state.save(self.place.sync_dir, known)
+        if public:
+            self.note("skipped", f"pushing to {name}", f"anybody may read it; to allow that: {permission.ALLOW}")
+        return public
+
     def make_branch(self, name: str | None) -> None:
         """The a-sync branch, its worktree, and the logs in it."""
         place = self.place
@@ -136,7 +149,7 @@ class Founding:
         except (Refused, StorageError) as error:
             self.note("skipped", "git hooks", f"{error}; {error.hint}" if error.hint else str(error))
             return
-        odd = [f"{state.event}: {state.note}" for state in states if state.note]
+        odd = [f"{state.event}: {state.note}" for state in states if state.fix]
         self.note("installed", "git hooks", "; ".join(odd) or "they only leave a mark")
 
     def _make_log_root(self) -> None:

@@ -18,6 +18,7 @@ _HOW = {
     "config": "installed, in git's configuration",
     "stub": "installed",
     "chained": "installed, in front of the hook that was there",
+    "line": "installed",
     "missing": "not installed",
     "foreign": "not ours",
 }
@@ -34,12 +35,17 @@ def install(
 
 def uninstall() -> Local:
     """A stub that somebody changed is left where it is."""
-    return Local(lambda options: _told(options, hooks.uninstall(here(options))))
+    return Local(lambda options: _told(options, [_gone(state) for state in hooks.uninstall(here(options))]))
 
 
 def status() -> Local:
     """git thrum hooks status"""
     return Local(lambda options: _told(options, hooks.status(here(options)), asked=True))
+
+
+def _gone(state: HookState) -> HookState:
+    """Who takes hooks away needs no advice on how to put them back."""
+    return state._replace(note="", fix="") if state.how == "missing" else state
 
 
 def _told(options: Options, states: Sequence[HookState], asked: bool = False) -> int:
@@ -52,4 +58,5 @@ def shown(states: Sequence[HookState], verbose: bool = False) -> str:
     for state in states:
         note = f": {line(state.note)}" if state.note else ""
         rows.append((state.event, _HOW[state.how] + note + (f" ({line(state.path)})" if verbose else "")))
-    return fields(rows) + "\n"
+    fixes = dict.fromkeys(state.fix for state in states if state.fix)
+    return "".join([fields(rows), "\n", *(f"  try: {line(fix)}\n" for fix in fixes)])

@@ -18,6 +18,7 @@ from thrum.git import place as places
 from thrum.git import remote
 from thrum.git.command import run
 from thrum.git.place import Place
+from thrum.sync import state
 
 Json = dict[str, Any]
 NoHooks = Annotated[bool, typer.Option("--no-hooks", help="Install no git hooks.")]
@@ -134,11 +135,14 @@ def _remote(founding: Founding) -> tuple[str | None, str]:
         return None, ""
     if name is None:
         return None, ""
-    founding.fetch(name)
+    if founding.fetch(name):
+        founding.is_public(name, settings)
     return name, remote.url(place, name)
 
 
 def _syncs(name: str | None, url: str, place: Place) -> str:
+    if name and state.load(place.sync_dir).get("exposure", {}).get("answer") == "public":
+        return f"it will fetch from {safe(name)} ({safe(url)}) and push nothing: anybody may read it"
     if name:
         return f"it will sync with {safe(name)} ({safe(url)}); git config thrum.sync false turns that off"
     if not settings_of(place).sync:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import stat
 from typing import Any
 
@@ -14,7 +13,6 @@ from thrum.errors import GitError
 
 ORIGINAL = ".thrum-orig"
 MARKER = b"# git thrum: "
-_NAME_MATTERS = re.compile(rb"basename[^\n]*\$\{?0|\$\{0##|\$0\"\)/(?:h|_/husky\.sh|husky\.sh)\"")
 
 Record = dict[str, Any]
 
@@ -48,11 +46,6 @@ def is_untouched(content: bytes | None, event: str, record: Record | None) -> bo
     if content is None:
         return False
     return content == stub_source(event) or (record is not None and digest(content) == record.get("stub"))
-
-
-def depends_on_name(content: bytes) -> bool:
-    """Whether a hook script asks for its own file name, as husky's do: moved aside, it would do nothing."""
-    return _NAME_MATTERS.search(content) is not None
 
 
 def digest(content: bytes) -> str:

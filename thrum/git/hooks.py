@@ -1,39 +1,46 @@
-"""Our four git hooks: config hooks where git knows them (2.54), else a stub in front of whatever hook is there."""
+"""Our four git hooks: config hooks where git knows them (2.54), else a stub in front of whatever hook is there, or a line
+in it where it may not be moved.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Literal, NamedTuple
 
 from thrum.errors import Refused, StorageError
-from thrum.git import hookfiles
+from thrum.git import hookfiles, hooklines
 from thrum.git.command import run, version
 from thrum.git.hookfiles import ORIGINAL, Record, stub_source
+from thrum.git.hooklines import LINE
 from thrum.git.place import Place
 
-__all__ = ["EVENTS", "HookState", "install", "status", "stub_source", "uninstall"]
+__all__ = ["EVENTS", "LINE", "HookState", "install", "remedy", "status", "stub_source", "uninstall", "were_installed", "who_else"]
 
 MANAGERS = (".legacy", ".old")  # what pre-commit and lefthook call the hook they found
 EVENTS = ("post-commit", "post-checkout", "post-merge", "post-rewrite")
+LFS_EVENTS = EVENTS[:3]  # those of ours that git-lfs hooks as well
 CONFIG_HOOKS = (2, 54, 0)
-LINE = (
-    '{ d="${GIT_DIR:-.git}"; if [ -f "$d" ]; then read -r w d <"$d"; fi; printf "" >"$d/thrum-mark"; } 2>/dev/null || :'
-)
-"""What our part of a hook does; as a config hook, git appends the hook's arguments, which `:` swallows."""
+INSTALL = "git thrum hooks install"
+SHARED = "git thrum hooks install --shared"
+AGAIN = "git thrum hooks uninstall && git thrum hooks install"
+AFTER_LFS = "git thrum hooks uninstall && git lfs update && git thrum hooks install"
 
-How = Literal["config", "stub", "chained", "missing", "foreign"]
+How = Literal["config", "stub", "chained", "line", "missing", "foreign"]
 
 
 class HookState(NamedTuple):
-    """How one event is hooked, in which file, and what to know about it ("" when all is well).
+    """How one event is hooked, in which file, what to know about it and the command that helps ("" when all is well).
 
-    `foreign` is a hook of somebody else's in our place, or a stub of ours that was changed: our mark is not sure.
+    `chained`: our stub runs in front of another hook; `line`: our line is in it. `foreign`: a hook of somebody else's in our
+    place, or a stub of ours that was changed: our mark is not sure.
     """
 
     event: str
     how: How
     path: str
     note: str
+    fix: str = ""
 
 
 def install(place: Place, *, shared: bool = False) -> list[HookState]:
@@ -48,17 +55,32 @@ def install(place: Place, *, shared: bool = False) -> list[HookState]:
     if not os.path.isdir(folder) and os.path.exists(folder):
         raise Refused(f"hooks are switched off: core.hooksPath is {folder}", "unset core.hooksPath, or go without")
     records = hookfiles.load_records(_records_path(place))
-    wanted = [event for event in EVENTS if _state(place, event, folder, records.get(event)).how == "missing"]
-    if not shared:
-        _refuse_shared(place, folder, wanted)
-    _refuse_name_sensitive(folder, wanted)
+    wanted = [event for event in EVENTS if _is_to_do(_state(place, event, folder, records.get(event)))]
+    refusal = _refusal(place, folder, wanted, shared=shared)
+    if refusal is not None:
+        raise refusal
     try:
         for event in wanted:
-            records[event] = _portable(place, hookfiles.put(os.path.join(folder, event), event))
+            records[event] = _portable(place, _hook(os.path.join(folder, event), event, records.get(event)))
             hookfiles.save_records(_records_path(place), records)
     except OSError as error:
         raise StorageError(f"a hook could not be written: {error}", "check the permissions of " + folder) from error
     return status(place)
+
+
+def _is_to_do(state: HookState) -> bool:
+    """Not there yet, or in front of a script that may not be moved, as earlier versions did it."""
+    is_moved = state.how == "chained" and hooklines.is_for_a_line(hookfiles.read(state.path + ORIGINAL))
+    return state.how == "missing" or (is_moved and hookfiles.is_stub(hookfiles.read(state.path)))
+
+
+def _hook(path: str, event: str, record: Record | None) -> Record:
+    """Hooks one event at `path`; the record for `hooks.json`."""
+    if hookfiles.is_stub(hookfiles.read(path)):
+        hookfiles.take_away(path, path + ORIGINAL)
+    if hooklines.is_for_a_line(hookfiles.read(path)):
+        return {**(record or {}), "path": path, "line": hooklines.insert(path)}
+    return hookfiles.put(path, event)
 
 
 def uninstall(place: Place) -> list[HookState]:
@@ -69,9 +91,11 @@ def uninstall(place: Place) -> list[HookState]:
     for event in EVENTS:
         record = records.get(event)
         for hook in dict.fromkeys([os.path.join(folder, event), *_recorded(place, record)]):
+            if record is not None and record.get("line"):
+                hooklines.take_out(hook, record["line"])
             for path in (hook, *(hook + suffix for suffix in MANAGERS)):
                 if hookfiles.is_untouched(hookfiles.read(path), event, record):
-                    hookfiles.take_away(path, hook + ORIGINAL)
+                    _take_away(path, hook)
     hookfiles.save_records(
         _records_path(place), {event: record for event, record in records.items() if _still_there(place, record)}
     )
@@ -83,56 +107,132 @@ def status(place: Place) -> list[HookState]:
     configured = _configured(place)
     folder = _hooks_dir(place)
     records = hookfiles.load_records(_records_path(place))
-    return [
+    states = [
         HookState(event, "config", os.path.join(place.common_dir, "config"), "")
         if event in configured
         else _state(place, event, folder, records.get(event))
         for event in EVENTS
     ]
+    return _explained(place, folder, states)
+
+
+def _explained(place: Place, folder: str, states: list[HookState]) -> list[HookState]:
+    """The states, with what stands in the way of those that are missing and with what really helps."""
+    wanted = [state.event for state in states if state.how == "missing"]
+    if wanted and not os.path.isdir(folder) and os.path.exists(folder):
+        note, fix = f"core.hooksPath is {folder}: hooks are switched off", ""
+    else:
+        refusal = _refusal(place, folder, wanted, shared=False)
+        if refusal is None:
+            return states
+        note, fix = str(refusal), SHARED if SHARED in refusal.hint else refusal.hint
+    return [state._replace(note=note, fix=fix) if state.how == "missing" else state for state in states]
+
+
+def were_installed(place: Place) -> bool:
+    """Whether we put hooks here, and nobody asked us to take them away."""
+    return bool(hookfiles.load_records(_records_path(place)))
+
+
+def remedy(states: list[HookState]) -> str:
+    """The one command that helps, "" when all is well or nothing would."""
+    return next((state.fix for state in states if state.fix), "")
+
+
+def who_else(place: Place) -> list[str]:
+    """The tools that have hooks where git looks for them: `git-lfs`, `husky`, `lefthook`, `pre-commit`."""
+    folder = _hooks_dir(place)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = {hooklines.maker(hookfiles.read(os.path.join(folder, name))) for name in names}
+    return sorted(found - {""})
+
+
+def _take_away(path: str, hook: str) -> None:
+    """Our stub goes, and what it stood before comes back, unless its maker has put it back already."""
+    original = hookfiles.read(hook + ORIGINAL)
+    if (
+        path != hook
+        and hooklines.maker(original)
+        and hooklines.maker(original) == hooklines.maker(hookfiles.read(hook))
+    ):
+        os.unlink(hook + ORIGINAL)
+    hookfiles.take_away(path, hook + ORIGINAL)
 
 
 def _state(place: Place, event: str, folder: str, record: Record | None) -> HookState:
-    """The state of one hook file; `missing` also for a hook of others that we may still chain."""
+    """The state of one hook file; `missing` also for a hook of others that we may still chain or put our line in."""
     path = os.path.join(folder, event)
     content = hookfiles.read(path)
     if hookfiles.is_stub(content):
-        if hookfiles.is_untouched(content, event, record):
-            return HookState(event, "chained" if os.path.lexists(path + ORIGINAL) else "stub", path, "")
-        note = f"our stub was changed: delete {path} to have it anew, or keep yours with this line in it: {LINE}"
-        return HookState(event, "foreign", path, note)
+        return _stub(place, event, path, content, record)
+    own = os.path.join(os.path.dirname(folder), event)  # what husky's script runs
+    if hooklines.maker(content) == "husky" and hooklines.is_in(hookfiles.read(own)):
+        return HookState(event, "line", own, "by a line in it")
+    if hooklines.is_in(content):
+        return HookState(event, "line", path, f"by a line in {hooklines.maker(content) or 'the'} hook")
     return _renamed(event, path, content) or _displaced(event, path, content)
+
+
+def _stub(place: Place, event: str, path: str, content: bytes | None, record: Record | None) -> HookState:
+    if not hookfiles.is_untouched(content, event, record):
+        note = f"our stub was changed: delete {path} to have it anew, or keep yours with this line in it: {LINE}"
+        return HookState(event, "foreign", path, note, f"rm {shlex.quote(path)} && {INSTALL}")
+    if os.path.lexists(path + ORIGINAL):
+        return HookState(event, "chained", path, "")
+    if event in LFS_EVENTS and _has_lfs(place):
+        return HookState(event, "stub", path, "git-lfs could not install its own hook beside ours", AFTER_LFS)
+    return HookState(event, "stub", path, "")
 
 
 def _renamed(event: str, path: str, content: bytes | None) -> HookState | None:
     """A hook manager put its own file in our place and kept our stub under another name."""
+    who = hooklines.maker(content)
     if content is None:
         return None
     if hookfiles.is_stub(hookfiles.read(path + ".legacy")):
+        if who and who == hooklines.maker(hookfiles.read(path + ORIGINAL)):
+            return HookState(event, "foreign", path, f"{who} was installed twice and calls itself", AGAIN)
         return HookState(event, "chained", path, f"pre-commit runs our stub from {event}.legacy")
-    if hookfiles.is_stub(hookfiles.read(path + ".old")):
-        return HookState(
-            event, "foreign", path, f"lefthook does not run our stub: add to lefthook-local.yml under {event}: {LINE}"
-        )
+    if hooklines.is_for_a_line(content):
+        note = f"the hook of {who or 'another tool'} is here, without our line in it"
+        return HookState(event, "missing", path, note, INSTALL)
     return None
 
 
 def _displaced(event: str, path: str, content: bytes | None) -> HookState:
     kept = hookfiles.read(path + ORIGINAL)
     if content is not None and kept is not None and kept != content:  # equal: our installation was cut short
-        return HookState(
-            event, "foreign", path, f"something replaced our stub; the hook before it is in {event}{ORIGINAL}"
+        note = (
+            f"something replaced our stub; the hook before it is in {event}{ORIGINAL}: move it away to keep the new one"
         )
+        away = [shlex.quote(path + suffix) for suffix in (ORIGINAL, ".before")]
+        return HookState(event, "foreign", path, note, f"mv {' '.join(away)} && {INSTALL}")
     note = "a hook of others is here and would be chained" if content is not None else ""
-    return HookState(event, "missing", path, note)
+    return HookState(event, "missing", path, note, INSTALL)
 
 
-def _refuse_shared(place: Place, folder: str, events: list[str]) -> None:
+def _has_lfs(place: Place) -> bool:
+    """Whether the project keeps files with git-lfs."""
+    attributes = hookfiles.read(os.path.join(place.worktree or place.common_dir, ".gitattributes"))
+    return b"filter=lfs" in (attributes or b"")
+
+
+def _refusal(place: Place, folder: str, events: list[str], *, shared: bool) -> Refused | None:
+    """Why these hooks are not written here, if they are not; None otherwise."""
+    paths = [os.path.join(folder, event) for event in events]
+    fixed = next((path for path in paths if hooklines.is_untouchable(hookfiles.read(path))), None)
+    if fixed is not None:
+        return Refused(f"{fixed} only works under its own name", _advice(events))
+    if shared or not events:
+        return None
     if place.worktree is not None and _is_within(folder, place.worktree) and not _is_within(folder, place.common_dir):
-        ours = [event for event in events if _is_in_the_project(place.worktree, os.path.join(folder, event))]
-        if ours:
-            raise Refused(f"{os.path.join(folder, ours[0])} belongs to the project's own files", _advice(ours))
-    elif events and not _is_within(folder, place.common_dir) and _is_users(place):
-        raise Refused(f"{folder} serves all of your repositories", _advice(events))
+        if os.path.basename(folder) == "_" and not os.path.isdir(folder):
+            return Refused(f"husky is not set up in {place.worktree}", f"npx husky && {INSTALL}")
+        ours = next((path for path in paths if _is_in_the_project(place.worktree, path)), None)
+        return None if ours is None else Refused(f"{ours} belongs to the project's own files", _consent(events))
+    if not _is_within(folder, place.common_dir) and _is_users(place):
+        return Refused(f"{folder} serves all of your repositories", _consent(events))
+    return None
 
 
 def _is_in_the_project(worktree: str, path: str) -> bool:
@@ -148,15 +248,12 @@ def _is_users(place: Place) -> bool:
     return scope in (b"global", b"system")
 
 
-def _refuse_name_sensitive(folder: str, events: list[str]) -> None:
-    for event in events:
-        content = hookfiles.read(os.path.join(folder, event))
-        if content is not None and hookfiles.depends_on_name(content):
-            raise Refused(f"{os.path.join(folder, event)} only works under its own name", _advice(events))
-
-
 def _advice(events: list[str]) -> str:
     return f"add this line to your own hooks {', '.join(events)}: {LINE}"
+
+
+def _consent(events: list[str]) -> str:
+    return f"{SHARED} puts them there all the same; or {_advice(events)}"
 
 
 def _hooks_dir(place: Place) -> str:
@@ -199,7 +296,10 @@ def _recorded(place: Place, record: Record | None) -> list[str]:
 
 
 def _still_there(place: Place, record: Record) -> bool:
-    return any(hookfiles.is_stub(hookfiles.read(path)) for path in _recorded(place, record))
+    return any(
+        hookfiles.is_stub(content) or hooklines.is_in(content)
+        for content in map(hookfiles.read, _recorded(place, record))
+    )
 
 
 def _is_within(path: str, folder: str) -> bool:

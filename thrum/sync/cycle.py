@@ -26,7 +26,7 @@ from thrum.git.command import run as run_git
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
 from thrum.git.place import Place
 from thrum.store import disk, purges, schema
-from thrum.sync import files, reach, state
+from thrum.sync import files, permission, reach, state
 
 Json = dict[str, Any]
 TRIES = 12
@@ -68,7 +68,7 @@ class Cycle:
 
     def _run(self, push: bool) -> Report:
         known = state.load(self.place.sync_dir)
-        work = _Work(self.place, self.origin, self._ingest, known)
+        work = _Work(self.place, self.settings, self.origin, self._ingest, known)
         try:
             with disk.explained("sync the logs"):
                 report = work.run(self._remote(), push)
@@ -110,8 +110,10 @@ class Cycle:
 class _Work:
     """The state of one running cycle."""
 
-    def __init__(self, place: Place, origin: str, ingest: Callable[[], object], known: Json) -> None:
-        self.place, self.origin, self.ingest, self.known = place, origin, ingest, known
+    def __init__(
+        self, place: Place, settings: Settings, origin: str, ingest: Callable[[], object], known: Json
+    ) -> None:
+        self.place, self.settings, self.origin, self.ingest, self.known = place, settings, origin, ingest, known
         self._opened: Objects | None = None
         self.remote: str | None = None
         self.received = 0
@@ -362,6 +364,7 @@ class _Work:
         return {path: new.oid if new else None for path, (_, new) in differing.items()}
 
     def _push(self, name: str, head: str, tip: str | None) -> bool:
+        permission.require(self.known, self.place, name, self.settings)
         is_past = tip is not None and self._unless_past(tip) is None
         done = self._replace(name, head, tip) if tip and is_past else remote.push(self.place, name, head, PATIENCE)
         if not done:
