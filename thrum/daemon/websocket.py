@@ -22,8 +22,9 @@ from thrum.daemon.gate import ADMITTED, Gate, Verdict
 from thrum.daemon.tasks import Tasks
 
 MOST_CONNECTIONS = 256
-MOST_KNOCKING = 32
-"""Connections that have not shown their token yet."""
+MOST_KNOCKING = 512
+"""Connections that have not shown their token yet: some times what the system's queue lets in at once, or whoever comes in
+a storm would be sent away before we have read what he said."""
 KNOCKING_TIME = 10.0
 """Seconds for that."""
 MOST_FRAMES = 4
