@@ -287,3 +287,13 @@ def test_a_wait_in_this_process_ends_when_it_was_to_end(repository, tmp_path):
     assert door.call("message.wait", {"timeout": 30.0}) == {"status": "timeout"}
     assert time.monotonic() - began < 2
     door.close()
+
+
+def test_a_link_in_the_sockets_place_is_not_followed(tmp_path):
+    with socket.socket(socket.AF_UNIX) as victim:
+        victim.bind(str(tmp_path / "victim"))
+        victim.listen()
+        (tmp_path / "thrum.sock").symlink_to(tmp_path / "victim")
+        assert client.connect(str(tmp_path / "thrum.sock")) is None
+        with contextlib.closing(client.connect(str(tmp_path / "victim"))) as connection:
+            assert connection is not None

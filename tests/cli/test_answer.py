@@ -8,7 +8,7 @@ import pytest
 from thrum.cli import answer, app
 from thrum.cli.options import Options
 from thrum.cli.plan import Style
-from thrum.errors import DaemonError, NoIdentity, StorageError, UnknownRecipient
+from thrum.errors import BadParams, DaemonError, NoIdentity, StorageError, UnknownRecipient
 
 MESSAGE = {
     "message_id": "msg_1",
@@ -212,3 +212,30 @@ def test_compose_uses_the_plans_own_words():
     plan, options = app.plan(["wait", "--timeout", "1m"])
     output = answer.compose(plan, options, Style(), {"status": "timeout"})
     assert output == answer.Output("", "timeout: no mail within 1m\n", 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"argv": None},
+        {"argv": "whoami"},
+        {"argv": [5]},
+        {"argv": ["a\0b"]},
+        {"cwd": None},
+        {"cwd": 5},
+        {"cwd": "a\0b"},
+        {"environ": [5]},
+        {"environ": {"THRUM_NAME": 5}},
+        {"request": []},
+        {"width": "80"},
+        {"width": -1},
+        {"width": True},
+        {"now": 10**30},
+        {"now": {}},
+    ],
+)
+def test_what_is_no_command_line_is_refused_by_name(wrong):
+    methods = Methods(agent_whoami={})
+    params = {"argv": ["whoami"], "cwd": "/x", "environ": {}, "width": 80, "now": 0, **wrong}
+    with pytest.raises(BadParams, match=f"^{next(iter(wrong))} must be"):
+        asyncio.run(answer.run_cli(params, methods))

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from tests import kit
+from thrum.core import ids
 
 
 @pytest.fixture
@@ -151,6 +152,19 @@ def test_two_that_claim_one_session_give_the_same_one_in_every_order(branch):
         (log("ann"), start("ses_1", "ann", 1)),
         (log("eve"), start("ses_1", "eve", 2)),
         (log("eve"), update("ses_1", "eve", intent="x")),
+    )
+    assert all(view == found[0] for view in found)
+    assert found[0]["session"][0]["agent_id"] == "ann"
+
+
+def test_nobody_takes_anothers_session_by_claiming_it_earlier(branch):
+    mine = kit.event("agent.session.start", 9, agent_id="ann")
+    mine["session_id"] = ids.bound_id("ses", "ann", mine["event_id"])
+    found = views(
+        branch,
+        (log("ann"), mine),
+        (log("eve"), start(mine["session_id"], "eve", 0)),
+        (log("eve"), kit.event("agent.session.end", 1, session_id=mine["session_id"], agent_id="eve")),
     )
     assert all(view == found[0] for view in found)
     assert found[0]["session"][0]["agent_id"] == "ann"

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from tests import kit
+from thrum.core import ids
 from thrum.core.selection import Filter
 
 
@@ -304,3 +305,49 @@ def test_of_two_threads_that_claim_one_id_the_winners_scopes_count(branch):
     for made in in_every_order(branch, ("ann", winner), ("bob", loser)):
         ((scopes,),) = made.projection.connection.execute("SELECT scopes FROM thread").fetchall()
         assert "core" in scopes and "web" not in scopes
+
+
+def bound(author, at=0, **fields):
+    """A message whose id proves whose it is."""
+    made = kit.message(author, f"of {author}", at, **fields)
+    return {**made, "message_id": ids.bound_id("msg", author, made["event_id"])}
+
+
+def owners(branch, table, column, *statements):
+    """Whose the one row of a table is, in every order of arrival, folded bit by bit and all at once."""
+    found = set()
+    for made in in_every_order(branch, *statements):
+        for tables in (made.tables(), made.rebuilt()):
+            (row,) = tables[table]
+            found.add(row[column])
+    return found
+
+
+def test_nobody_takes_anothers_message_by_claiming_its_id_earlier(branch):
+    mine = bound("ann", 9)
+    forged = kit.message("mallory", "stolen", 0, message_id=mine["message_id"])
+    copied = {**mine, "agent_id": "mallory", "timestamp": forged["timestamp"]}
+    said = ("ann", mine), ("mallory", forged), ("mallory", copied)
+    assert owners(branch, "message", "owner", *said) == {"ann"}
+
+
+def test_a_request_id_proves_a_messages_author_as_well(branch):
+    mine = kit.message("ann", "of ann", 9, request_id="r1", message_id=ids.requested_message_id("ann", "r1"))
+    forged = kit.message("mallory", "stolen", 0, request_id="r1", message_id=mine["message_id"])
+    assert owners(branch, "message", "owner", ("ann", mine), ("mallory", forged)) == {"ann"}
+
+
+def test_what_a_user_says_in_an_agents_name_is_proven_to_be_the_users(branch):
+    mine = kit.message("ann", "as ann", 9, authored_by="user:leon", disclosed=True)
+    mine["message_id"] = ids.bound_id("msg", "user:leon", mine["event_id"])
+    forged = kit.message("ann", "stolen", 0, message_id=mine["message_id"])
+    assert owners(branch, "message", "owner", ("user_leon", mine), ("ann", forged)) == {"user_leon"}
+
+
+def test_nobody_takes_anothers_thread_by_claiming_it_earlier(branch):
+    begun = kit.event("thread.create", 9, title="plans", created_by="ann")
+    begun["thread_id"] = ids.bound_id("thr", "ann", begun["event_id"])
+    forged = kit.event("thread.create", 0, title="lies", created_by="mallory", thread_id=begun["thread_id"])
+    copied = {**begun, "created_by": "mallory", "authored_by": "ann", "title": "lies"}
+    said = ("ann", begun), ("mallory", forged), ("mallory", copied)
+    assert owners(branch, "thread", "title", *said) == {"plans"}

@@ -501,3 +501,24 @@ def test_the_database_is_nobody_elses_to_read(branch):
     branch.catch_up()
     for name in os.listdir(os.path.dirname(branch.database)):
         assert os.stat(os.path.join(os.path.dirname(branch.database), name)).st_mode & 0o077 == 0, name
+
+
+def test_another_process_that_reads_on_between_two_looks_at_a_file_is_no_reason_to_build_anew(branch, monkeypatch):
+    branch.say("ann", kit.message("ann", "one"))
+    branch.catch_up()
+    other, real, meanwhile = branch.open(), os.stat, [True]
+
+    def slow(path, **options):
+        found = real(path, **options)
+        if meanwhile and str(path).endswith("00.jsonl"):
+            meanwhile.clear()
+            branch.say("ann", kit.message("ann", "two"))
+            other.catch_up()
+        return found
+
+    monkeypatch.setattr(module.news.os, "stat", slow)
+    generation = branch.projection.database.generation
+    found = branch.catch_up()
+    assert not meanwhile and found is not REBUILT
+    assert branch.projection.database.generation == generation
+    other.database.close()

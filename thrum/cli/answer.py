@@ -12,8 +12,9 @@ from thrum.cli import app
 from thrum.cli.options import Options, guess
 from thrum.cli.plan import Local, NeedsInputError, Next, Plan, Said, Style
 from thrum.cli.text import safe
+from thrum.core import clock
 from thrum.engine import Claim
-from thrum.errors import DaemonError, ThrumError
+from thrum.errors import BadParams, DaemonError, ThrumError
 from thrum.git import place
 
 Json = dict[str, Any]
@@ -77,9 +78,11 @@ def numbered(plan: Plan, request: str) -> Plan:
 async def run_cli(params: Json, execute: Execute, common_dir: str = "") -> Json:
     """A thin client's command line: `{stdout, stderr, exit, deferred?}`, or `{declined}` for what needs its own process.
 
-    `params`: argv, cwd, environ, tty, width, version, request?, now?. `common_dir`: the repository we answer for.
+    `params`: argv, cwd, environ, tty, width, version, request?, now?. `common_dir`: the repository we answer for. Raises
+    BadParams when they are no command line.
     """
-    argv, environ = [str(word) for word in params["argv"]], dict(params.get("environ") or {})
+    _check(params)
+    argv, environ = list(params["argv"]), dict(params.get("environ", {}))
     cwd, began = str(params["cwd"]), time.perf_counter()
     try:
         meant, options = app.plan(argv, None, environ, cwd)
@@ -118,6 +121,26 @@ def with_timing(output: Output, options: Options, seconds: float, where: str) ->
 def help_output(said: Said) -> Output:
     """A help page."""
     return Output(said.text, "", 0)
+
+
+def _check(params: Json) -> None:
+    """Raises BadParams for what no command line of ours sends; other programs speak here, too."""
+    environ = params.get("environ", {})
+    if not isinstance(params.get("argv"), list) or not all(map(_is_word, params["argv"])):
+        raise BadParams("argv must be a list of texts")
+    if not isinstance(environ, dict) or not all(map(_is_word, environ.values())):
+        raise BadParams("environ must be an object of texts")
+    for name in ("cwd", "request"):
+        if not _is_word(params.get(name, "" if name == "request" else None)):
+            raise BadParams(f"{name} must be a text")
+    for name in ("width", "now"):
+        value = params.get(name, 0)
+        if type(value) is not int or not 0 <= value <= clock.LATEST:
+            raise BadParams(f"{name} must be a whole number, 0 or more")
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _sent(output: Output) -> Json:

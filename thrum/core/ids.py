@@ -54,6 +54,15 @@ def requested_message_id(agent_id: str, request_id: str) -> str:
     return "msg_" + encode_bits(int.from_bytes(digest[:16], "big") & (2**128 - 1), 26)
 
 
+def bound_id(prefix: str, agent_id: str, event_id: str) -> str:
+    """The id of what an agent makes in an event, a ULID of the event's time: nobody else can state something of this id.
+
+    Its 80 bits are a hash of the agent's and the event's id, so another's log that claims the id does not prove it.
+    """
+    digest = hashlib.sha256(f"{prefix}|{agent_id}|{event_id}".encode()).digest()
+    return f"{prefix}_{event_id.partition('_')[2][:10]}{encode_bits(int.from_bytes(digest[:10], 'big'), 16)}"
+
+
 def generated_agent_id(repo_id: str, role: str, module: str) -> str:
     """The id of an agent that was given no name: `<role>_<10 characters>`, the same for the same three inputs."""
     return f"{role}_{encode_hash(f'{repo_id}|{role}|{module}'.encode())[:10].lower()}"

@@ -162,7 +162,7 @@ class Daemon:
             facts=daemon.facts,
             run_cli=run_cli,
         )
-        server = await Server.listen(place.socket, dispatcher.open)
+        server = await Server.listen(place.socket, dispatcher.open, dispatcher.turned)
         stack.push_async_callback(_take_leave, dispatcher, server)
         for door in doors:
             daemon._extra.append(await stack.enter_async_context(door(dispatcher, place, settings)))

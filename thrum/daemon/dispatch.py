@@ -16,6 +16,7 @@ from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
 from thrum.daemon.postponed import Call, Postponed
 from thrum.daemon.tally import Tally
+from thrum.daemon.turned import Turned
 from thrum.daemon.worker import Worker
 from thrum.engine import Claim, Reading
 from thrum.errors import BadParams, ThrumError
@@ -113,7 +114,7 @@ class Dispatcher:
         """`facts`: what `health` adds: pid, uptime_ms, socket, log, ..."""
         self.engine, self.worker, self.feed, self.sync = engine, worker, feed, sync
         self.methods, self.facts, self.run_cli = methods, facts, run_cli
-        self.tally = Tally()
+        self.tally, self.turned = Tally(), Turned()
         self.postponed = Postponed()
         self.delivery = Delivery(engine, worker, feed)
         self.is_stopping = False
@@ -268,7 +269,9 @@ class Conversation:
 
     async def _status(self, params: Json, claim: Claim) -> Json:
         listeners = self._shared.feed.listeners
-        return {**self._shared.facts(), "listeners": listeners, "methods": self._shared.tally.as_json()}
+        shared = self._shared
+        counts = {"methods": shared.tally.as_json(), "turned_away": shared.turned.as_json()}
+        return {**shared.facts(), "listeners": listeners, **counts}
 
     async def _sync_status(self, params: Json, claim: Claim) -> Json:
         answer: Json = await self._call("sync.status", params, claim)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
+from thrum.daemon import turned
 from thrum.daemon.tokens import Tokens
 
 ADMITTED = 101
@@ -22,12 +23,16 @@ Headers = Callable[[str], list[str]]
 
 
 class Verdict(NamedTuple):
-    """What a request gets: `ADMITTED` to talk, as `user` if it is known whose token it brought; else an HTTP answer."""
+    """What a request gets: `ADMITTED` to talk, as `user` if it is known whose token it brought; else an HTTP answer.
+
+    `reason`: why a stranger is turned away, in the words that are counted.
+    """
 
     status: int
     body: str = ""
     user: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
 
 
 class Gate:
@@ -43,15 +48,15 @@ class Gate:
         """What the request for `target` (path and query) gets. Nothing of it is told to who has no token."""
         hosts, origins = [host.lower() for host in headers("Host")], headers("Origin")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return Verdict(403, "this is no name of this server\n")
+            return Verdict(403, "this is no name of this server\n", reason=turned.HOST)
         if origins and (len(origins) > 1 or origins[0] not in self._origins):
-            return Verdict(403, "other pages may not come in\n")
+            return Verdict(403, "other pages may not come in\n", reason=turned.ORIGIN)
         path, _, query = target.partition("?")
         upgrades = [value.strip().lower() for value in headers("Upgrade")] == ["websocket"]
         asked = parse_qs(query).get("token", [""])[0]
         user = self._tokens.bearer(_bearer(headers) or asked or self._from_cookie(headers, upgrades, origins))
         if user is None:
-            return Verdict(401, "a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),))
+            return Verdict(401, "a token is needed\n", headers=(("WWW-Authenticate", "Bearer"),), reason=turned.TOKEN)
         if path not in PATHS:
             return Verdict(404, "there is nothing here\n")
         if upgrades:

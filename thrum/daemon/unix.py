@@ -16,6 +16,7 @@ from typing import cast
 
 from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Lines
+from thrum.daemon import turned
 from thrum.daemon.delivery import Push
 from thrum.daemon.dispatch import Conversation
 from thrum.errors import DaemonError, StorageError
@@ -42,9 +43,9 @@ log = logging.getLogger("thrum.daemon")
 class Server:
     """A listening socket and its connections."""
 
-    def __init__(self, path: str, converse: Callable[[Push], Conversation]) -> None:
+    def __init__(self, path: str, converse: Callable[[Push], Conversation], turned_away: turned.Turned) -> None:
         """Use `listen`."""
-        self.path = path
+        self.path, self.turned_away = path, turned_away
         self._converse = converse
         self._connections: set[Connection] = set()
         self._held = 0
@@ -53,9 +54,11 @@ class Server:
         self._is_empty = asyncio.Event()
 
     @classmethod
-    async def listen(cls, path: str, converse: Callable[[Push], Conversation]) -> Server:
+    async def listen(
+        cls, path: str, converse: Callable[[Push], Conversation], turned_away: turned.Turned | None = None
+    ) -> Server:
         """Binds `path` (mode 0600) and answers. The caller holds the daemon's lock. Raises StorageError."""
-        server = cls(path, converse)
+        server = cls(path, converse, turned_away or turned.Turned())
         await server._open()
         return server
 
@@ -143,9 +146,10 @@ class Connection(asyncio.Protocol):
         """Lets the user's own processes in, as long as there is room."""
         self._transport = cast(asyncio.Transport, transport)
         if _peer_uid(transport.get_extra_info("socket")) != os.geteuid():
-            log.warning("a process of another user was turned away")
+            self._server.turned_away.note(turned.USER)
             self.abort()
         elif not self._server.admit(self):
+            self._server.turned_away.note(turned.ROOM)
             full = DaemonError("the daemon has too many connections", "close some of them")
             self._write(jsonrpc.failure(None, full.code, str(full), {"kind": full.kind, "hint": full.hint}))
             self._transport.close()

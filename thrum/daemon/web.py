@@ -87,7 +87,7 @@ class Front:
             from thrum.daemon.websocket import House
 
             dispatcher.engine.issue_token = tokens.issue
-            self._house = House(Gate(self._port, tokens), functools.partial(Guest, dispatcher))
+            self._house = House(Gate(self._port, tokens), functools.partial(Guest, dispatcher), dispatcher.turned)
             await self._house.open(self._sockets)
         except Exception as error:
             self.fail(error)

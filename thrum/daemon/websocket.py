@@ -18,12 +18,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from thrum.core.jsonrpc import LONGEST_LINE
+from thrum.daemon import turned
 from thrum.daemon.gate import ADMITTED, Gate, Verdict
 from thrum.daemon.tasks import Tasks
 
 MOST_CONNECTIONS = 256
-MOST_KNOCKING = 32
-"""Connections that have not shown their token yet."""
+MOST_KNOCKING = 512
+"""Connections that have not shown their token yet: some times what the system's queue lets in at once, or whoever comes in
+a storm would be sent away before we have read what he said."""
 KNOCKING_TIME = 10.0
 """Seconds for that."""
 MOST_FRAMES = 4
@@ -75,8 +77,9 @@ Converse = Callable[[Callable[[bytes], None], str], ConversationLike]
 class House:
     """All WebSocket clients of the daemon."""
 
-    def __init__(self, gate: Gate, converse: Converse) -> None:
+    def __init__(self, gate: Gate, converse: Converse, turned_away: turned.Turned | None = None) -> None:
         self._gate, self._converse = gate, converse
+        self._turned_away = turned_away or turned.Turned()
         self._servers: list[Server] = []
         self._knocking: dict[Connection, None] = {}
         self._inside: set[Connection] = set()
@@ -127,6 +130,7 @@ class House:
         """Hears a stranger out. Of too many the one goes that has been silent longest: an honest one is quick."""
         self._knocking[connection] = None
         if len(self._knocking) > MOST_KNOCKING:
+            self._turned_away.note(turned.ROOM)
             next(iter(self._knocking)).transport.abort()
 
     def forget(self, connection: Connection) -> None:
@@ -139,8 +143,10 @@ class House:
     def _admit(self, connection: Connection, request: Request) -> Response | None:
         verdict = self._gate.judge(request.path, request.headers.get_all)
         if verdict.status != ADMITTED:
+            self._turned_away.note(verdict.reason)
             return _response(verdict)
         if len(self._inside) >= MOST_CONNECTIONS:
+            self._turned_away.note(turned.ROOM)
             return _response(Verdict(503, "there are too many connections\n"))
         connection.user = verdict.user
         self._knocking.pop(connection, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from thrum.core import clock, events
+from thrum.core import clock, events, ids
 from thrum.errors import BadParams, Forbidden, NoSession, NotFound
 from thrum.methods import parameters
 from thrum.methods.context import Context
@@ -30,16 +30,15 @@ def start(
     instant = ctx.now()
     stale = [s for s in ctx.roster.sessions(me, active_only=True) if s["origin"] == ctx.origin]
     ended = [_ending(ctx, instant, session, me, "crash_recovered") for session in stale]
-    session_id = ctx.new_id("ses", instant)
     started = ctx.event(
         events.SESSION_START,
         instant,
-        session_id=session_id,
         agent_id=me,
         worktree=ctx.home.worktree,
         scopes=_listed(scopes),
         refs=_listed(refs),
     )
+    started["session_id"] = session_id = ids.bound_id("ses", me, started["event_id"])
     ctx.append(me, [*ended, started])
     return {"session_id": session_id, "agent_id": me, "started_at": clock.text(instant)}
 

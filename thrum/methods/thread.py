@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from thrum.core import clock, events
+from thrum.core import clock, events, ids
 from thrum.core.codec import Event
 from thrum.errors import BadParams
 from thrum.methods import paging, parameters, writing
@@ -44,11 +44,11 @@ def create(
     begun = ctx.event(
         events.THREAD_CREATE,
         instant,
-        thread_id=ctx.new_id("thr", instant),
         title=title,
         created_by=speaker.me,
         scopes=[pair.as_json() for pair in dict.fromkeys(scopes or ())],
     )
+    begun["thread_id"] = ids.bound_id("thr", speaker.me, begun["event_id"])
     made = {name: begun[name] for name in ("thread_id", "title", "created_by")} | {"created_at": clock.text(instant)}
     if message is None:
         ctx.append(speaker.me, [begun])

@@ -151,7 +151,6 @@ def creation(
     event = ctx.event(
         events.MESSAGE_CREATE,
         instant,
-        message_id=ids.requested_message_id(me, request_id) if request_id else ctx.new_id("msg", instant),
         **speaker.fields,
         session_id=session["session_id"] if session else None,
         thread_id=thread_id,
@@ -161,13 +160,15 @@ def creation(
         priority=draft.priority if draft.priority != "normal" else None,
         request_id=request_id,
     )
-    return {**event, **({"everyone": True} if reached.everyone else {"to": list(reached.agents)})}
+    message_id = ids.requested_message_id(me, request_id) if request_id else ids.bound_id("msg", me, event["event_id"])
+    reach = {"everyone": True} if reached.everyone else {"to": list(reached.agents)}
+    return {**event, "message_id": message_id, **reach}
 
 
 def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = ()) -> Json:
     """States a message and what goes before it, at once; what became of it. A request that is known already states nothing."""
     known = ctx.mail.get(event["message_id"]) if event.get("request_id") else None
-    if known is None:
+    if known is None or (known.get("authored_by") or known["agent_id"]) != speaker.me:
         after = [] if speaker.me == speaker.name else [_read_by_writer(ctx, speaker, event["message_id"])]
         ctx.append(speaker.me, [*before, event, *after])
         known = ctx.mail.get(event["message_id"]) or {}

@@ -64,18 +64,19 @@ class AgentFold:
         )
 
     def start(self, batch: Sequence[Stated]) -> None:
-        """`agent.session.start`: the earliest of two that claim one id wins."""
+        """`agent.session.start`: of two that claim one id it is whose id proves it, else the earliest."""
         self.sql.executemany(
             "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET agent_id = excluded.agent_id, "
             "started_at = excluded.started_at, at = excluded.at, claim = excluded.claim, origin = excluded.origin, "
-            "worktree = excluded.worktree WHERE (excluded.at, excluded.claim) < (at, claim)",
+            "worktree = excluded.worktree WHERE "
+            "(substr(excluded.claim, 1, 1), excluded.at, excluded.claim) < (substr(claim, 1, 1), at, claim)",
             [
                 (
                     e["session_id"],
                     e["agent_id"],
                     e["timestamp"],
                     s.at,
-                    s.claim,
+                    f"{s.standing} {s.claim}",
                     s.source.origin,
                     e.get("worktree") or "",
                 )

@@ -1,8 +1,8 @@
 """Messages, threads and read marks, folded into rows. The rows are a function of the set of events, not of their order.
 
-A message's create wins by (time, line) if two claim one id; its text is its owner's highest-ranked revision; its
-owner's deletion is final. So a statement may arrive before what it is about: it waits in its table, and `settle` makes the
-message's row right whenever one of them moves.
+If two claim one message's id, the create wins whose id proves it, else by (time, line); its text is its owner's
+highest-ranked revision; its owner's deletion is final. So a statement may arrive before what it is about: it waits in its
+table, and `settle` makes the message's row right whenever one of them moves.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from thrum.core import clock, routing
+from thrum.core import clock, layout, routing
 from thrum.core.codec import Event, decode
-from thrum.store.stated import Stated
+from thrum.store.stated import Stated, read
 
 _COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends"
 _INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -53,7 +53,7 @@ class MessageFold:
             other = claims.get(message_id)
             if other is not None and other.line != stated.line:
                 self._join_claimants(message_id, other.event["agent_id"], stated.event["agent_id"])
-            if other is None or _claim(stated) < _claim(other):
+            if other is None or claim(stated) < claim(other):
                 claims[message_id] = stated
         return claims
 
@@ -85,13 +85,22 @@ class MessageFold:
         self._marked.update(agent_id for _, agent_id in rows)
 
     def thread(self, batch: Sequence[Stated]) -> None:
-        """`thread.create`: the earliest wins; its creator takes part."""
+        """`thread.create`: whose id proves it wins, else the earliest; its creator takes part."""
         self.sql.executemany(
             "INSERT INTO thread VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET title = excluded.title, "
             "created_by = excluded.created_by, created_at = excluded.created_at, at = excluded.at, "
-            "claim = excluded.claim, scopes = excluded.scopes WHERE (excluded.at, excluded.claim) < (at, claim)",
+            "claim = excluded.claim, scopes = excluded.scopes WHERE "
+            "(substr(excluded.claim, 1, 1), excluded.at, excluded.claim) < (substr(claim, 1, 1), at, claim)",
             [
-                (e["thread_id"], e["title"], e["created_by"], e["timestamp"], s.at, s.claim, _scopes(e))
+                (
+                    e["thread_id"],
+                    e["title"],
+                    e["created_by"],
+                    e["timestamp"],
+                    s.at,
+                    f"{s.standing} {s.claim}",
+                    _scopes(e),
+                )
                 for s in batch
                 for e in (s.event,)
             ],
@@ -199,13 +208,13 @@ class MessageFold:
     def _contest(self, stated: Stated) -> None:
         """A message of this id is there already: the same line again, or another one that claims the id."""
         message_id = stated.event["message_id"]
-        query = "SELECT at, line, agent_id FROM message WHERE message_id = ?"
-        *there, author = self.sql.execute(query, (message_id,)).fetchone()
-        if there[1] == stated.line:
+        query = "SELECT path, ends, line, agent_id FROM message WHERE message_id = ?"
+        path, ends, line, author = self.sql.execute(query, (message_id,)).fetchone()
+        if line == stated.line:
             self._move(stated)
             return
         self._join_claimants(message_id, author, stated.event["agent_id"])
-        if _claim(stated) < tuple(there):
+        if claim(stated) < claim(_again(path, ends, line)):
             self._replace(stated)
 
     def _join_claimants(self, message_id: str, *authors: str) -> None:
@@ -325,9 +334,16 @@ def _thread_from(message_id: str) -> str:
     return "thr_" + message_id.removeprefix("msg_")
 
 
-def _claim(stated: Stated) -> tuple[int, bytes]:
+def claim(stated: Stated) -> tuple[str, int, bytes]:
     """What decides between two creates of one message id: the smaller wins."""
-    return stated.at, stated.line
+    return stated.standing, stated.at, stated.line
+
+
+def _again(path: str, ends: int, line: bytes) -> Stated:
+    """The statement that a message's row was made from."""
+    source = layout.parse_path(path)
+    assert source is not None  # noqa: S101  # it was read from there
+    return read(source, ends, line)
 
 
 def _row(stated: Stated) -> tuple[Any, ...]:

@@ -121,14 +121,15 @@ def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterat
 
 
 def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:
+    # The position before the size: another process may move both on between the two looks, and a file only grows.
+    query = "SELECT inode, position, mtime, proof FROM segment WHERE path = ?"
+    inode, position, mtime, proof = connection.execute(query, (source.path,)).fetchone() or (0, 0, 0, b"")
     try:
         found = os.stat(f"{root}/{source.path}", follow_symlinks=False)
     except FileNotFoundError:
         return
     if found.st_mode & 0o170000 != 0o100000:
         return
-    query = "SELECT inode, position, mtime, proof FROM segment WHERE path = ?"
-    inode, position, mtime, proof = connection.execute(query, (source.path,)).fetchone() or (0, 0, 0, b"")
     now = (source, found.st_ino, found.st_mtime_ns, found.st_size)
     if inode != found.st_ino:
         if found.st_size:

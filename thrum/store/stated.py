@@ -41,6 +41,30 @@ class Stated(NamedTuple):
         """The event's id and its line's hash: tells two lines apart that claim one id."""
         return f"{self.event['event_id']} {hashlib.sha256(self.line).hexdigest()[:16]}"
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether the id of what it makes says that nobody else made it; v0.1.0's ids tell nothing."""
+        prefix, name, author = _MADE[self.type]
+        event, agent_id = self.event, str(self.event[author])
+        if self.type == events.MESSAGE_CREATE:
+            agent_id = str(event.get("authored_by") or agent_id)
+        wanted = [ids.bound_id(prefix, agent_id, event["event_id"])]
+        if event.get("request_id"):
+            wanted.append(ids.requested_message_id(agent_id, str(event["request_id"])))
+        return not self.source.is_legacy and event[name] in wanted
+
+    @property
+    def standing(self) -> str:
+        """What decides, first of all, between two that claim to have made the same thing: "0" for who proves it, else "1"."""
+        return "0" if self.is_proven else "1"
+
+
+_MADE = {
+    events.MESSAGE_CREATE: ("msg", "message_id", "agent_id"),
+    events.THREAD_CREATE: ("thr", "thread_id", "created_by"),
+    events.SESSION_START: ("ses", "session_id", "agent_id"),
+}
+
 
 def rank(version: int, at: int, claim: str) -> str:
     """A text that sorts by version, then (only for version 0) by time, then by event id and line."""
