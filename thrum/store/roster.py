@@ -11,7 +11,11 @@ from thrum.core import clock
 from thrum.core.routing import Known
 
 Json = dict[str, Any]
-_ALIVE = "NOT EXISTS (SELECT 1 FROM retirement x WHERE x.agent_id = g.agent_id AND x.rank >= g.rank)"
+_ALIVE = (
+    "NOT EXISTS (SELECT 1 FROM retirement x WHERE x.agent_id = g.agent_id AND (x.version > g.version "
+    "OR (x.version = g.version AND (x.version > 0 OR x.rank >= g.rank))))"
+)
+"""A deletion wins over a registration that knew nothing of it; only between v0.1.0's does the time decide."""
 _AGENTS = (
     "SELECT g.agent_id, g.kind, g.role, g.module, g.display, g.worktree, g.origin, g.registered_at, g.version, "
     f"COALESCE(p.last_seen, 0) AS seen FROM agent g LEFT JOIN presence p USING (agent_id) WHERE {_ALIVE}"
