@@ -65,6 +65,9 @@ class Replica:
         assert set(union.split(after)) == {*before, *union.split(data)}
 
     def keep(self):
+        """Keeps a copy of the logs; if there are none, none: logs that are gone altogether are waited for."""
+        if not self.logs():
+            return
         shutil.rmtree(self.folder + ".backup", ignore_errors=True)
         shutil.copytree(self.branch.root, self.folder + ".backup")
         self.backup = True
@@ -98,7 +101,7 @@ class Unions(RuleBasedStateMachine):
         self.count += 1
         return self.replicas[who]
 
-    def _say(self, replica, kind, **fields):
+    def _say(self, replica, kind, /, **fields):
         replica.say(kit.event(kind, 0, **fields), kit.NOON + self.count // 3)
 
     def _message(self, replica, which):
