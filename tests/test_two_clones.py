@@ -241,3 +241,17 @@ def test_any_order_of_sends_and_syncs_ends_in_the_same_place(team, bare_remote, 
             clone.works()
     agree(*crew, sent=sent, bare=bare_remote)
     fsck(bare_remote)
+
+
+def test_what_a_session_is_for_is_what_was_said_last_in_whatever_clone(team):
+    ann, twin = team("ann", "ann")
+    ann.caller("session.start")
+    for number in range(5):
+        ann.caller("session.setIntent", intent=f"intent {number}")
+        ann.caller("session.heartbeat", add_scopes=[{"type": "file", "value": "a.py"}])
+    settle(ann, twin)
+    twin.caller("session.setIntent", intent="said elsewhere")
+    assert twin.caller("session.list")["sessions"][0]["intent"] == "said elsewhere"
+    assert twin.caller("session.heartbeat", remove_scopes=[{"type": "file", "value": "a.py"}])["scopes"] == []
+    agree(ann, twin)
+    assert ann.caller("session.list")["sessions"][0]["intent"] == "said elsewhere"

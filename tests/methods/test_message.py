@@ -1,9 +1,11 @@
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests import kit
-from thrum.core import codec
+from thrum.core import clock, codec
 from thrum.errors import BadParams, NoIdentity, NotFound, ThrumError, UnknownRecipient
 
 
@@ -466,3 +468,22 @@ def test_a_message_is_stamped_after_what_it_answers(team):
         reply = caller("message.reply", message_id=last["message_id"], content="x")
         assert reply["created_at"] >= last["created_at"]
         last = reply
+
+
+@pytest.mark.parametrize(
+    ("ahead", "follows"), [(-3600, True), (3600, True), (86000, True), (87000, False), (3650 * 86400, False)]
+)
+def test_an_answer_comes_behind_what_it_answers_though_clocks_differ(engine, team, monkeypatch, ahead, follows):
+    """But nobody follows a clock that is more than a day ahead."""
+    ann, bob, _ = team
+    real = time.time_ns
+    monkeypatch.setattr("thrum.engine.time", SimpleNamespace(time_ns=lambda: real() + ahead * 10**9, monotonic=None))
+    first = ann("message.send", content="question")
+    monkeypatch.undo()
+    second = bob("message.reply", message_id=first["message_id"], content="answer")
+    third = bob("message.send", content="one more thing", thread_id=second["thread_id"])
+    assert (first["created_at"] < second["created_at"] < third["created_at"]) is follows
+    said = [m["body"]["content"] for m in bob("thread.get", thread_id=second["thread_id"])["messages"]]
+    if follows:
+        assert said == ["question", "answer", "one more thing"]
+    assert clock.instant(bob("message.send", content="elsewhere")["created_at"]) <= real(), "its own time is its own"

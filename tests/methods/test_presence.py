@@ -1,9 +1,14 @@
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from tests import kit
 from thrum.core import clock
 from thrum.engine import Claim
 from thrum.methods import presence
+
+YEAR = 365 * 86400 * clock.SECOND
 
 
 @pytest.fixture
@@ -30,6 +35,25 @@ def test_online_is_seen_within_the_window(seen_at, later, status):
 def test_last_seen_is_never_in_the_future(seen_at):
     (shown,) = seen_at(-1000)
     assert shown["last_seen_at"] < seen_at(0)[0]["last_seen_at"]
+
+
+def test_who_speaks_out_of_the_future_was_seen_when_that_came_in(engine, ann, repository, monkeypatch):
+    """A clock that is a year ahead must not keep somebody online for a year."""
+    real = time.time_ns
+    monkeypatch.setattr("thrum.engine.time", SimpleNamespace(time_ns=lambda: real() + YEAR, monotonic=time.monotonic))
+    ann("session.start")
+    monkeypatch.undo()
+    context = engine._context(Claim(cwd=str(repository)))
+
+    def shown(later):
+        moved = {field: getattr(context, field) for field in context.__slots__}
+        return presence.everyone(type(context)(**{**moved, "now": lambda: real() + later * clock.SECOND}))[0]
+
+    assert shown(0)["status"] == "online" and shown(86400)["status"] == "offline"
+    assert shown(86400)["last_seen_at"] < clock.text(real())
+    before = kit.files(engine.place.log_root)
+    ann("session.heartbeat")
+    assert kit.files(engine.place.log_root) != before, "a sign of life that nobody sees"
 
 
 def test_who_has_ended_its_session_is_offline(ann, seen_at):

@@ -158,6 +158,16 @@ def test_what_was_deleted_keeps_its_place_without_its_text(ann, bob):
     assert [(m["deleted"], m["body"]["content"]) for m in shown] == [(True, ""), (False, "what?")]
 
 
+def test_a_deleted_message_does_not_live_on_as_the_title_of_its_thread(ann, bob):
+    first = ann("message.send", content="the password is hunter2")["message_id"]
+    thread_id = bob("message.reply", message_id=first, content="oh no")["thread_id"]
+    assert "hunter2" in bob("thread.get", thread_id=thread_id)["thread"]["title"]
+    ann("message.delete", message_id=first)
+    for shown in (bob("thread.get", thread_id=thread_id), bob("thread.list"), bob("message.search", query="hunter2")):
+        assert "hunter2" not in repr(shown)
+    assert bob("thread.list")["threads"][0]["title"] == "(deleted)"
+
+
 @pytest.mark.parametrize(
     ("given", "refusal"), [("", BadParams), ("thr_", BadParams), ("thr_none", NotFound), ("none", NotFound)]
 )

@@ -76,6 +76,17 @@ def test_who_was_retired_is_gone_until_it_registers_again(branch):
     assert branch.roster.agent("ann") is not None
 
 
+@pytest.mark.parametrize("later", [-86400, 0, 86400])
+def test_a_deletion_wins_over_a_registration_that_did_not_know_of_it_whatever_the_clocks_say(branch, later):
+    branch.say("ann", kit.register("ann", version=1), kit.register("ann", at=later, version=2), origin=kit.THERE)
+    branch.say("bob", kit.event("agent.cleanup", agent_id="ann", version=2))
+    branch.catch_up()
+    assert branch.roster.agent("ann") is None and branch.roster.retired() == {"ann"}
+    branch.say("ann", kit.register("ann", at=-9, version=3), origin=kit.THERE)
+    branch.catch_up()
+    assert branch.roster.agent("ann")
+
+
 def test_a_cleanup_does_not_make_the_agent_seem_present(branch):
     branch.say("ann", kit.register("ann", at=0, version=1))
     branch.say("bob", kit.event("agent.cleanup", 1000, agent_id="ann", version=1))

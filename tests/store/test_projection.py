@@ -245,6 +245,36 @@ def test_a_file_that_got_its_old_inode_back_with_another_content_is_read_again(b
     assert branch.tables() == branch.rebuilt()
 
 
+@pytest.mark.parametrize("gone", ["lines", "segment", "folder", "log"])
+def test_logs_put_back_from_an_older_copy_are_all_there_is(branch, gone):
+    """Somebody restores `.git` from a backup, and not the read model: it must not know more than the logs do."""
+    said = kit.chained([kit.register("ann"), *(kit.message("ann", f"text {n}", n) for n in range(4))])
+    other = kit.chained([kit.register("bob"), kit.message("bob", "hello", 9)])
+    for segment, lines in (("0000/00", said[:2]), ("0000/01", said[2:4]), ("0001/00", said[4:])):
+        branch.append(f"messages/ann/{kit.HERE}/{segment}.jsonl", *lines)
+    branch.append(f"messages/bob/{kit.HERE}/0000/00.jsonl", *other)
+    branch.catch_up()
+    if gone == "lines":
+        branch.replace(f"messages/ann/{kit.HERE}/0001/00.jsonl", b"")
+    elif gone == "segment":
+        os.unlink(branch.path(f"messages/ann/{kit.HERE}/0000/01.jsonl"))
+    else:
+        shutil.rmtree(branch.path(f"messages/ann/{kit.HERE}/0001" if gone == "folder" else "messages/bob"))
+    assert branch.catch_up() == REBUILT
+    assert branch.tables() == branch.rebuilt()
+
+
+def test_logs_that_are_gone_altogether_are_waited_for(branch):
+    """The next sync brings them back from the branch; until then mail is not hidden."""
+    branch.say("ann", kit.message("ann", "hello", message_id="msg_1"))
+    branch.catch_up()
+    os.rename(branch.root + "/messages", branch.root + "/away")
+    branch.catch_up()
+    assert branch.mail.get("msg_1")
+    os.rename(branch.root + "/away", branch.root + "/messages")
+    assert branch.catch_up().messages == () and branch.mail.get("msg_1")
+
+
 def test_a_sealed_segment_rewritten_among_others_is_noticed(branch):
     messages = [kit.message("bob", at=n) for n in range(6)]
     for number in range(3):

@@ -97,6 +97,7 @@ def reply(
         refs=[*(refs or []), *linked],
         scopes=scopes,
         thread_id=thread_id,
+        answers=original,
         request_id=request_id,
     )
     return writing.post(ctx, speaker, event, before)

@@ -10,10 +10,15 @@ from thrum.methods.context import Context
 Json = dict[str, Any]
 
 
+def last_sign(ctx: Context, agent_id: str, claimed: int, now: int) -> int:
+    """When an agent was last seen: when it says, or when that came in here if it says so out of the future."""
+    return claimed if claimed <= now else min(ctx.roster.heard(agent_id), now)
+
+
 def describe(ctx: Context, agent: Json, session: Json | None) -> Json:
     """An agent as lists show it; `session` is its newest open one."""
     now = ctx.now()
-    seen = min(max(agent["seen"], session["seen"] if session else 0), now)
+    seen = last_sign(ctx, agent["agent_id"], max(agent["seen"], session["seen"] if session else 0), now)
     online = routing.is_online(session is not None, seen, now, ctx.online_window)
     described = {
         "agent_id": agent["agent_id"],

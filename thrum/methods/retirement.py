@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from thrum.core import clock, events, ids
 from thrum.core.codec import Event
 from thrum.errors import BadParams, Forbidden, NotFound
+from thrum.methods import presence
 from thrum.methods.context import Context
 from thrum.methods.registry import method
 
@@ -110,7 +111,8 @@ def _orphans(ctx: Context, threshold: int) -> list[Json]:
 
 
 def _days_unseen(ctx: Context, agent: Json) -> int:
-    return int(max(ctx.now() - agent["seen"], 0) // _DAY)
+    now = ctx.now()
+    return int((now - presence.last_sign(ctx, agent["agent_id"], agent["seen"], now)) // _DAY)
 
 
 def _describe(ctx: Context, agent: Json, days: int, kept: dict[str, str], branches: set[str]) -> Json:

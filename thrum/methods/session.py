@@ -112,7 +112,7 @@ def heartbeat(
         "add_refs": _listed(add_refs),
         "remove_refs": _listed(remove_refs),
     }
-    if any(changes.values()) or instant - session["seen"] > _SEEN_EVERY:
+    if any(changes.values()) or abs(instant - session["seen"]) > _SEEN_EVERY:
         _update(ctx, instant, session, **changes)
     else:
         instant = session["seen"]
@@ -188,7 +188,8 @@ def _ending(ctx: Context, instant: int, session: Json, agent_id: str, reason: st
 
 
 def _update(ctx: Context, instant: int, session: Json, **changes: Any) -> None:
-    event = ctx.event(events.SESSION_UPDATE, instant, session_id=session["session_id"], agent_id=session["agent_id"])
+    who = {"session_id": session["session_id"], "agent_id": session["agent_id"]}
+    event = ctx.event(events.SESSION_UPDATE, instant, **who, version=ctx.roster.last_update(session["session_id"]) + 1)
     event.update({name: value for name, value in changes.items() if value is not None and value != []})
     ctx.append(session["agent_id"], [event])
 

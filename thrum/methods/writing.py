@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from thrum.core import events, ids, routing
+from thrum.core import clock, events, ids, routing
 from thrum.core.codec import Event
 from thrum.errors import BadParams, Forbidden, NotFound, UnknownRecipient
 from thrum.methods.context import Context
@@ -14,6 +14,8 @@ from thrum.methods.registry import Pair
 
 Json = dict[str, Any]
 LARGEST_BODY = 1024 * 1024
+FURTHEST_AHEAD = 86400 * clock.SECOND
+"""How far a message follows another's clock into what is the future here."""
 FORMATS = ("markdown", "plain", "json")
 PRIORITIES = ("low", "normal", "high", "critical")
 
@@ -143,9 +145,10 @@ def creation(
     refs: Iterable[Pair] = (),
     scopes: Iterable[Pair] | None = None,
     thread_id: str = "",
+    answers: Json | None = None,
     request_id: str = "",
 ) -> Event:
-    """The event that a message is."""
+    """The event that a message is; `answers`: the message it is a reply to."""
     me, instant = speaker.me, ctx.now()
     session = ctx.roster.open_session(me, ctx.origin) or ctx.roster.open_session(me)
     event = ctx.event(
@@ -160,9 +163,18 @@ def creation(
         priority=draft.priority if draft.priority != "normal" else None,
         request_id=request_id,
     )
+    event["timestamp"] = clock.text(_behind(ctx, instant, thread_id, answers))
     message_id = ids.requested_message_id(me, request_id) if request_id else ids.bound_id("msg", me, event["event_id"])
     reach = {"everyone": True} if reached.everyone else {"to": list(reached.agents)}
     return {**event, "message_id": message_id, **reach}
+
+
+def _behind(ctx: Context, instant: int, thread_id: str, answers: Json | None) -> int:
+    """`instant`, or just behind what it answers and what was said in its thread: those may be from a clock that is ahead."""
+    furthest = instant + FURTHEST_AHEAD
+    answered = clock.instant(answers["created_at"]) or 0 if answers else 0
+    latest = ctx.mail.latest_in(thread_id, furthest) if thread_id else 0
+    return max(instant, latest + 1, answered + 1 if answered <= furthest else 0)
 
 
 def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = ()) -> Json:

@@ -180,6 +180,11 @@ class Mailbox:
         row = self._connect().execute(query, (thread_id,)).fetchone()
         return dict(zip(("thread_id", "title", "created_by", "created_at"), row, strict=True)) if row else None
 
+    def latest_in(self, thread_id: str, until: int) -> int:
+        """When the latest message of a thread was written, of those not later than `until` (nanoseconds); 0 if none was."""
+        query = "SELECT COALESCE(MAX(at), 0) FROM message WHERE thread_id = ? AND at <= ?"
+        return int(self._connect().execute(query, (thread_id, until)).fetchone()[0])
+
     def participants(self, thread_id: str) -> list[str]:
         """Who takes part in a thread."""
         query = "SELECT agent_id FROM participant WHERE thread_id = ? ORDER BY agent_id"

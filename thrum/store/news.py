@@ -48,12 +48,15 @@ def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | Folder]
 
     A folder's time tells of new and of replaced files; within an unchanged folder only a file that no next one
     follows can have grown.
-    Raises Rewritten.
+    Raises Rewritten; not when the logs are gone altogether, whom the next sync brings back from the branch.
     """
+    known = {path: (mtime, ends) for path, mtime, ends in connection.execute("SELECT path, mtime, ends FROM folder")}
     yield from _legacy(connection, root)
     for log in _logs(root):
         for folder in _children(f"{root}/{log}", 2):
-            yield from _in_folder(connection, root, f"{log}/{folder}")
+            yield from _in_folder(connection, root, f"{log}/{folder}", known.pop(f"{log}/{folder}", (0, "")))
+    if known and _children(root + "/messages"):
+        raise Rewritten(min(known))
 
 
 def read(root: str, unread: Unread) -> tuple[bytes, bytes]:
@@ -105,19 +108,31 @@ def _children(path: str, depth: int | None = None) -> list[str]:
     return sorted(name for name in names if depth is None or layout.is_part(depth, name))
 
 
-def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterator[Unread | Folder]:
+def _in_folder(
+    connection: sqlite3.Connection, root: str, folder: str, known: tuple[int, str]
+) -> Iterator[Unread | Folder]:
     try:
         mtime = os.stat(f"{root}/{folder}", follow_symlinks=False).st_mtime_ns
     except FileNotFoundError:
         return
-    seen, ends = connection.execute("SELECT mtime, ends FROM folder WHERE path = ?", (folder,)).fetchone() or (0, "")
+    seen, ends = known
     names = ends.split() if seen == mtime else _children(f"{root}/{folder}", 3)
+    if seen != mtime:
+        _miss_none(connection, folder, names)
     for name in names:
         source = layout.parse_path(f"{folder}/{name}")
         if source is not None:
             yield from _in_file(connection, root, source)
     if seen != mtime:
         yield Folder(folder, mtime, " ".join(layout.ends_of_runs(names)))
+
+
+def _miss_none(connection: sqlite3.Connection, folder: str, names: list[str]) -> None:
+    """Raises Rewritten when a segment that was read is not among the `names` of its folder any more."""
+    query = "SELECT path FROM segment WHERE path > ? AND path < ?"
+    for (path,) in connection.execute(query, (folder + "/", folder + "0")):
+        if path[len(folder) + 1 :] not in names:
+            raise Rewritten(path)
 
 
 def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:
@@ -131,10 +146,10 @@ def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iter
     if found.st_mode & 0o170000 != 0o100000:
         return
     now = (source, found.st_ino, found.st_mtime_ns, found.st_size)
+    if found.st_size < position:
+        raise Rewritten(source.path)
     if inode != found.st_ino:
         if found.st_size:
             yield Unread(*now, 0, b"")
-    elif found.st_size < position:
-        raise Rewritten(source.path)
     elif found.st_size > position or found.st_mtime_ns != mtime:
         yield Unread(*now, position, proof)

@@ -64,8 +64,8 @@ class Projection:
 
     def catch_up(self) -> News:
         """Applies what is new in the logs and says what that was."""
+        before = self.database.generation
         for attempt in range(3):
-            before = self.database.generation
             try:
                 connection = self.database.refresh()
                 found = self._catch_up(connection)

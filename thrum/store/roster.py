@@ -8,10 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from thrum.core import clock
+from thrum.core.ids import stem
 from thrum.core.routing import Known
+from thrum.store.stated import version_of
 
 Json = dict[str, Any]
-_ALIVE = "NOT EXISTS (SELECT 1 FROM retirement x WHERE x.agent_id = g.agent_id AND x.rank >= g.rank)"
+_ALIVE = (
+    "NOT EXISTS (SELECT 1 FROM retirement x WHERE x.agent_id = g.agent_id AND (x.version > g.version "
+    "OR (x.version = g.version AND (x.version > 0 OR x.rank >= g.rank))))"
+)
+"""A deletion wins over a registration that knew nothing of it; only between v0.1.0's does the time decide."""
 _AGENTS = (
     "SELECT g.agent_id, g.kind, g.role, g.module, g.display, g.worktree, g.origin, g.registered_at, g.version, "
     f"COALESCE(p.last_seen, 0) AS seen FROM agent g LEFT JOIN presence p USING (agent_id) WHERE {_ALIVE}"
@@ -43,6 +49,11 @@ class Roster:
         """One agent; None if nobody is registered by that id."""
         found = _rows(self._connect().execute(_AGENTS + " AND g.agent_id = ?", (agent_id,)))
         return found[0] if found else None
+
+    def heard(self, agent_id: str) -> int:
+        """When an agent's logs last grew in this clone, by this machine's clock (nanoseconds); 0 if it has none."""
+        query = "SELECT COALESCE(MAX(mtime), 0) FROM segment WHERE path > ?1 || '/' AND path < ?1 || '0'"
+        return int(self._connect().execute(query, (f"messages/{stem(agent_id)}",)).fetchone()[0])
 
     def retired(self) -> set[str]:
         """Everyone who was registered and has been deleted since."""
@@ -82,6 +93,15 @@ class Roster:
             if not origin or session["origin"] == origin:
                 return session
         return None
+
+    def last_update(self, session_id: str) -> int:
+        """The highest version anything stated about a session's intent, task, scopes or refs has used, in whatever clone."""
+        query = (
+            "SELECT MAX(rank) FROM (SELECT rank FROM session_field WHERE session_id = ?1 AND field <> 'last_seen' "
+            "UNION ALL SELECT rank FROM session_pair WHERE session_id = ?1)"
+        )
+        found = self._connect().execute(query, (session_id,)).fetchone()[0]
+        return version_of(found) if found else 0
 
     def pairs(self, session_id: str, kind: str) -> list[Json]:
         """A session's `scopes` or `refs`."""

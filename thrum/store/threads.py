@@ -31,6 +31,11 @@ _LATEST = (
     "COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
     f"AND m.deleted_at IS NULL ORDER BY at DESC LIMIT 1), 0)) AS latest FROM ({_KNOWN}) k LEFT JOIN thread t USING (thread_id)"
 )
+_SHOWN_TITLE = (
+    "CASE WHEN EXISTS (SELECT 1 FROM message m WHERE m.message_id = 'msg_' || substr(t.thread_id, 5) "
+    "AND m.deleted_at IS NOT NULL) THEN '(deleted)' ELSE t.title END"
+)
+"""The title of a thread that a reply made is the beginning of the message it answers, and goes with it."""
 
 
 class Pages(NamedTuple):
@@ -79,7 +84,7 @@ class Threads:
     def get(self, thread_id: str) -> Json | None:
         """`{thread_id, title, created_by, created_at, scopes}`; None when nobody created it and nothing is in it."""
         sql = self._connect()
-        query = "SELECT title, created_by, created_at, scopes FROM thread WHERE thread_id = ?"
+        query = f"SELECT {_SHOWN_TITLE}, created_by, created_at, scopes FROM thread t WHERE thread_id = ?"
         row = sql.execute(query, (thread_id,)).fetchone()
         if row:
             title, created_by, created_at, scopes = row
