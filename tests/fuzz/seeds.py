@@ -41,7 +41,9 @@ SEEDS = {
         b'{"jsonrpc":"2.0","id":null,"method":"\\ud800"}', *POISON,
     ],
     "stream": [b"\x05\x01\x02\x03ab\ncdef\n\ng", b"\0\0\0\0" + b"x" * 40 + b"\nab\n"],
-    "tree": [_TREE, b"120000 ..\0" + bytes(20)],
+    "tree": [
+        _TREE, b"120000 ..\0" + bytes(20), b"128000 a\0" + bytes(20), b"100644 a/b\0" + bytes(20) + b"100644 \0" + bytes(20),
+    ],
     "path": [b"messages/ann/0000000000aa/0000/00.jsonl", b"messages/ann.jsonl", b"events.jsonl", b"../events.jsonl"],
     "identity": [json.dumps(_IDENTITY).encode(), *POISON],
     "records": [

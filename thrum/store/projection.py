@@ -16,7 +16,7 @@ from thrum.core import events
 from thrum.core.codec import BadLine
 from thrum.errors import StorageError
 from thrum.store import news, reading
-from thrum.store.database import Database, transaction
+from thrum.store.database import Database, is_damage, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
 from thrum.store.stated import Stated
@@ -50,6 +50,7 @@ class Projection:
         """`root`: the branch's worktree; `path`: the database's file; `origin`: this clone's id."""
         self.root, self.origin = root, origin
         self.database = Database(path, self._fill)
+        self._is_blamed = False
         self._seen: tuple[int, int] | None = None
         """Which writes of others we know of (SQLite's count), and the newest message."""
 
@@ -71,13 +72,12 @@ class Projection:
                 return self._with_others(connection, found)
             except news.Rewritten:
                 self.rebuild()
-            except sqlite3.OperationalError as error:
-                raise StorageError(
-                    f"the read model cannot be written: {error}", "what was sent is safe in the logs; check the disk"
-                ) from error
-            except sqlite3.DatabaseError:
-                if attempt == 2:
-                    raise
+            except sqlite3.DatabaseError as error:
+                if attempt == 2 or not is_damage(error):
+                    raise StorageError(
+                        f"the read model cannot be written: {error}",
+                        "what was sent is safe in the logs; check the disk",
+                    ) from error
                 self.rebuild()
         return REBUILT
 
@@ -88,9 +88,9 @@ class Projection:
         """
         try:
             return ask()
-        except (sqlite3.DatabaseError, BadLine) as error:
-            # What is left of SQLite's is "malformed" and "not a database"; a stored line that is none is damage it cannot see.
-            if type(error) not in (sqlite3.DatabaseError, BadLine):
+        except (sqlite3.DatabaseError, ValueError, TypeError, LookupError) as error:
+            # SQLite does not see damage within a value: a line that is none, a document that is no JSON, a text for a number.
+            if not self._is_damage(error):
                 raise
             self.rebuild()
             if may_repeat():
@@ -99,6 +99,14 @@ class Projection:
                 "the read model was damaged and has been built anew",
                 "what you said is stored; look with `git thrum sent`",
             ) from error
+
+    def _is_damage(self, error: Exception) -> bool:
+        if isinstance(error, (sqlite3.DatabaseError, BadLine)):
+            return isinstance(error, BadLine) or is_damage(error)
+        if isinstance(error, UnicodeEncodeError) or self._is_blamed:
+            return False
+        self._is_blamed = True  # once: the next of these is a bug of ours
+        return True
 
     def rebuild(self) -> None:
         """Throws the read model away and folds it anew from the logs."""
