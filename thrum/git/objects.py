@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple, Protocol
 
@@ -80,6 +81,12 @@ def open_objects(common_dir: str) -> Objects:
     from thrum.git.plumbing import PlumbingObjects
 
     return PlumbingObjects(common_dir)
+
+
+def blob_id(data: bytes, digits: int) -> str:
+    """The id git gives a blob, in a repository whose ids have `digits` hex digits."""
+    make = hashlib.sha256 if digits == 64 else hashlib.sha1
+    return make(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def encode_tree(entries: dict[str, Entry]) -> bytes:

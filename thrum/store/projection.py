@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from thrum.core import events
 from thrum.core.codec import BadLine
 from thrum.errors import StorageError
-from thrum.store import news, reading
+from thrum.store import news, quarantine, reading
 from thrum.store.database import Database, is_damage, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
@@ -65,6 +65,7 @@ class Projection:
             before = self.database.generation
             try:
                 connection = self.database.refresh()
+                self._look_for_mending(connection)
                 found = self._catch_up(connection)
                 if before != self.database.generation:
                     self._seen = _newest(connection)
@@ -117,13 +118,19 @@ class Projection:
         found = list(news.find(connection, self.root))
         if not found:
             return NOTHING
-        if not any(map(self._is_worth_it, found)):
+        if not any(self._is_worth_it(connection, item) for item in found):
             return NOTHING
         with transaction(connection):
             newest = connection.execute(_NEWEST).fetchone()[0]
             read, eager = self._apply(connection, news.find(connection, self.root))
             messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
             return News(tuple(row[0] for row in messages), read, eager)
+
+    def _look_for_mending(self, connection: sqlite3.Connection) -> None:
+        """Raises Rewritten when events were taken out of a log since the read model was built: what they did is in it."""
+        noted = connection.execute("SELECT value FROM state WHERE key = 'mended'").fetchone()
+        if noted != (quarantine.last_mending(self.root),):
+            raise news.Rewritten("mended")
 
     def _with_others(self, connection: sqlite3.Connection, found: News) -> News:
         """`found`, and the messages that another process brought into the read model since we looked last."""
@@ -134,14 +141,19 @@ class Projection:
         messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
         return News(messages, max(found.events, 1), found.eager)
 
-    def _is_worth_it(self, found: news.Unread | news.Folder) -> bool:
+    def _is_worth_it(self, connection: sqlite3.Connection, found: news.Unread | news.Folder) -> bool:
         """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
-        if isinstance(found, news.Unread):
-            return found.size == found.start or bool(news.read(self.root, found)[0])
-        return time.time_ns() - found.mtime > _SETTLED
+        if not isinstance(found, news.Unread):
+            return time.time_ns() - found.mtime > _SETTLED
+        try:
+            return bool(news.read(self.root, found)[0]) or found.size == found.start
+        except OSError:
+            noted = "SELECT 1 FROM bad_line WHERE path = ? AND offset = ?"
+            return connection.execute(noted, (found.source.path, found.start)).fetchone() is None
 
     def _fill(self, connection: sqlite3.Connection) -> None:
         """Folds everything. Up to `bulk` and `bulk_changes` the order of arrival is nothing but the order of the files."""
+        connection.execute("INSERT INTO state VALUES ('mended', ?)", (quarantine.last_mending(self.root),))
         self._apply(connection, news.find(connection, self.root))
         connection.execute("INSERT INTO state SELECT 'bulk', COALESCE(MAX(seq), 0) FROM message")
         connection.execute("INSERT INTO state SELECT 'bulk_changes', COALESCE(MAX(seq), 0) FROM change")
@@ -161,10 +173,10 @@ class Projection:
 
     def _shelve(self, connection: sqlite3.Connection, chapter: reading.Chapter) -> None:
         """Notes what of a file is read, and which of its lines were set aside."""
-        if chapter.is_whole:
-            connection.execute("DELETE FROM bad_line WHERE path = ?", (chapter.source.path,))
+        connection.execute("DELETE FROM bad_line WHERE path = ? AND offset >= ?", (chapter.source.path, chapter.begins))
         connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
-        connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
+        if chapter.bookmark is not None:
+            connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
 
     def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()

@@ -54,6 +54,7 @@ _TEXTS = (
 _SHAPES: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_TEXTS, _is_text),
     "reached": _is_reached,
+    "looked_at": lambda value: type(value) is int and value >= 0,
     "index": lambda value: value is None or _are_numbers(value),
 }
 
