@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from tests.mutants.seeded import MUTANTS, Mutant, apply
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COPIED = ("thrum", "tests", "fixtures", "githooks", "docs", "bench", "git-thrum", "pyproject.toml", "README.md", "man", "Makefile")
+COPIED = (
+    "thrum",
+    "tests",
+    "fixtures",
+    "githooks",
+    "docs",
+    "bench",
+    "git-thrum",
+    "pyproject.toml",
+    "README.md",
+    "man",
+    "Makefile",
+)
 MAY_SURVIVE = 0.05
 LONGEST = 600.0
 """Seconds for one mutant's tests; a mutant that hangs them counts as noticed."""

@@ -236,14 +236,16 @@ def test_a_log_replaced_by_the_sync_is_continued_where_it_now_ends(log):
     assert_unbroken(log, 6)
 
 
-def test_a_symlink_in_the_place_of_a_segment_is_not_followed(log, tmp_path):
+def test_a_symlink_in_the_place_of_a_segment_is_set_aside_and_not_followed(log, tmp_path):
     target = tmp_path / "precious"
     target.write_bytes(b"keep\n")
     os.makedirs(f"{log.folder}/0000")
     os.symlink(target, f"{log.folder}/0000/00.jsonl")
-    with pytest.raises(StorageError):
-        log.append(some(1))
+    log.append(some(1))
     assert target.read_bytes() == b"keep\n"
+    (kept,) = os.listdir(os.path.dirname(log.root) + "/quarantine")
+    assert os.readlink(f"{os.path.dirname(log.root)}/quarantine/{kept}") == str(target)
+    assert os.path.isfile(f"{log.folder}/0000/00.jsonl")
 
 
 @pytest.mark.parametrize(

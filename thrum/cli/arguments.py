@@ -77,10 +77,9 @@ def structured(text: str) -> Json | None:
 def seconds(word: str) -> float:
     """`30s`, `5m`, `1h30m`, `300ms`, or plain seconds. Raises UsageError."""
     parts = list(_DURATION.finditer(word))
-    if parts and "".join(part.group() for part in parts) == word:
-        return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+    is_compound = parts and "".join(part.group() for part in parts) == word
     try:
-        value = float(word)
+        value = sum(float(part[1]) * _SECONDS[part[2]] for part in parts) if is_compound else float(word)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from thrum.core import events
 from thrum.core.codec import Event
 from thrum.core.layout import parse_path
+from thrum.core.union import split
 
 MARK_BYTES = 9
 """Three bytes are four characters of base64, so marks can be put behind one another."""
@@ -73,10 +74,8 @@ def read_marks(written: str) -> bytes:
 
 
 def without(data: bytes, gone: frozenset[bytes]) -> bytes:
-    """The complete lines of a file except those that are gone."""
-    if not gone:
-        return data
-    return b"".join(line + b"\n" for line in data.split(b"\n")[:-1] if mark(line) not in gone)
+    """The lines of a file except those that are gone; the file as it is when nothing is."""
+    return b"".join(line + b"\n" for line in split(data) if mark(line) not in gone) if gone else data
 
 
 def name(lines: Iterable[Line]) -> Iterator[dict[str, str]]:

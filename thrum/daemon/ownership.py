@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from thrum.errors import NotInitialised, Refused
 from thrum.git.place import Place
-from thrum.store import disk
+from thrum.store import disk, records
 
 Json = dict[str, Any]
 
@@ -190,10 +190,7 @@ def _is_alive(record: Json) -> bool:
 
 def _read_pid_file(place: Place) -> Json:
     """What the pid file says; nothing when it is missing or garbage. A bare number is an old form of it."""
-    try:
-        record = json.loads(disk.read(pid_path(place)))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    record = records.load(pid_path(place))
     if isinstance(record, int):
         return {"pid": record}
     return record if isinstance(record, dict) else {}

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from thrum.git.place import Place
-from thrum.store import disk
+from thrum.store import disk, records
 
 Json = dict[str, Any]
 PER_USER = 16
@@ -93,6 +93,7 @@ def _trim(known: list[Known]) -> list[Known]:
 def _load(path: str) -> list[Known]:
     """What the file holds; nothing when it is missing or damaged: users register again."""
     try:
-        return [Known(str(one["digest"]), str(one["user_id"])) for one in json.loads(disk.read(path))["tokens"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        document: Any = records.load(path)
+        return [Known(str(one["digest"]), str(one["user_id"])) for one in document["tokens"]]
+    except (LookupError, TypeError):
         return []

@@ -105,7 +105,7 @@ def load_records(path: str) -> dict[str, Record]:
     try:
         loaded = json.loads(read(path) or b"{}")
         return {event: record for event, record in loaded["hooks"].items() if isinstance(record.get("path"), str)}
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return {}
 
 

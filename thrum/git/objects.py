@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import NamedTuple, Protocol
 
 from thrum.errors import GitError
@@ -81,6 +83,12 @@ def open_objects(common_dir: str) -> Objects:
     return PlumbingObjects(common_dir)
 
 
+def blob_id(data: bytes, digits: int) -> str:
+    """The id git gives a blob, in a repository whose ids have `digits` hex digits."""
+    make = hashlib.sha256 if digits == 64 else hashlib.sha1
+    return make(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def encode_tree(entries: dict[str, Entry]) -> bytes:
     """git's tree format. Names other tools refuse (`.git`, `..`) pass: what came in a tree stays in it."""
     named = [(encode_name(name), entry) for name, entry in entries.items()]
@@ -89,17 +97,24 @@ def encode_tree(entries: dict[str, Entry]) -> bytes:
 
 
 def decode_tree(data: bytes, oid_size: int) -> dict[str, Entry]:
-    """The inverse of encode_tree; `oid_size` is 20 or 32 bytes. Raises GitError for what is no tree."""
+    """The inverse of encode_tree; `oid_size` is 20 or 32 bytes. Raises GitError for what is no tree.
+
+    An entry without a name, or with a path for one, is passed over: git itself can neither write nor check out such a thing.
+    """
     entries = {}
     at = 0
     while at < len(data):
         space, end = data.find(b" ", at), data.find(b"\0", at)
-        if not at < space < end or end + oid_size >= len(data) or not data[at:space].isdigit():
+        if not at < space < end or end + oid_size >= len(data) or not _MODE.match(data[at:space]):
             raise GitError("a tree object is damaged", "run `git fsck`")
         name = data[space + 1 : end].decode("utf-8", "surrogateescape")
-        entries[name] = Entry(int(data[at:space], 8), data[end + 1 : end + 1 + oid_size].hex())
+        if name and "/" not in name:
+            entries[name] = Entry(int(data[at:space], 8), data[end + 1 : end + 1 + oid_size].hex())
         at = end + 1 + oid_size
     return entries
+
+
+_MODE = re.compile(rb"[0-7]{1,7}\Z")
 
 
 def encode_name(name: str) -> bytes:

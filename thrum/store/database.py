@@ -1,7 +1,7 @@
 """The read model's file: opened, built anew when it is missing, damaged or of another version, swapped in whole.
 
 A new database is built beside the old one and renamed over it, so nobody ever reads a half-built one. Who has the old one open
-notices by its inode and opens again.
+notices by its inode and opens again. A database knows its own inode: one that was put in its place is not believed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import glob
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 
 from thrum.errors import StorageError
@@ -40,6 +41,7 @@ class Database:
         """`fill` puts everything the logs hold into a fresh database."""
         self.path, self._fill = path, fill
         self.inode = 0
+        self._log_inode = 0
         self.generation = 0
         """Grows whenever the connection is to another file than before; inode numbers are given out again."""
         self.connection: sqlite3.Connection = sqlite3.connect(":memory:")
@@ -48,6 +50,8 @@ class Database:
         """The connection; opened anew if the file was replaced, built anew if it is gone."""
         if not self.inode or _inode(self.path) != self.inode:
             self._open()
+        elif _inode(self.path + "-wal") != self._log_inode:
+            self.rebuild()  # who opens it now gets another log than ours, and each would write over what the other wrote
         return self.connection
 
     def rebuild(self) -> None:
@@ -75,24 +79,28 @@ class Database:
         return self.path + ".lock"
 
     def _connect(self) -> bool:
-        if not os.path.exists(self.path):
+        """Opens what is there; False unless it is a database that was built here by this version."""
+        if not _is_plain(self.path):
             return False
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection = None
         try:
+            connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
-            version = connection.execute("SELECT value FROM state WHERE key = 'version'").fetchone()
-            if version != (schema.VERSION,):
-                raise sqlite3.DatabaseError("another version")
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if "no such table" in str(error):
-                return False
-            raise
-        except sqlite3.DatabaseError:
+            said = dict(connection.execute("SELECT key, value FROM state WHERE key IN ('version', 'inode')"))
+        except sqlite3.DatabaseError as error:
+            if connection is not None:
+                connection.close()
+            if not is_damage(error):
+                raise
+            return False
+        inode = _inode(self.path)
+        if said != {"version": schema.VERSION, "inode": inode}:
             connection.close()
             return False
-        self.connection, self.inode = connection, _inode(self.path)
+        self.connection, self.inode, self._log_inode = connection, inode, _inode(self.path + "-wal")
         self.generation += 1
         return True
 
@@ -107,7 +115,8 @@ class Database:
                 connection.execute(pragma)
             schema.create(connection)
             connection.execute("BEGIN")
-            connection.execute("INSERT INTO state VALUES ('version', ?)", (schema.VERSION,))
+            said = [("version", schema.VERSION), ("inode", _inode(fresh))]
+            connection.executemany("INSERT INTO state VALUES (?, ?)", said)
             with _uncollected():
                 self._fill(connection)
             connection.execute("COMMIT")
@@ -119,6 +128,22 @@ class Database:
         connection.close()
         _remove(self.path)
         os.replace(fresh, self.path)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the database is at fault, so that a new one would help: not when it is busy, or the disk or memory is full."""
+    if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.ProgrammingError):
+        return False
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NO_DAMAGE
+
+
+_NO_DAMAGE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_FULL,
+)
 
 
 @contextlib.contextmanager
@@ -157,13 +182,22 @@ def _uncollected() -> Iterator[None]:
 
 def _inode(path: str) -> int:
     try:
-        return os.stat(path).st_ino
+        return os.stat(path, follow_symlinks=False).st_ino
     except FileNotFoundError:
         return 0
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it is a file with something in it. Opening it to look would drop the locks of whoever in here has it open."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def _remove(path: str) -> None:
     # The database goes first: a stray write-ahead log without one is ignored, the other way round it would be replayed.
     for name in (path, path + "-wal", path + "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            disk.make_way(name)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 
 from thrum.errors import StorageError
@@ -62,6 +63,8 @@ def try_lock(path: str) -> int | None:
 
 
 def _open_lock(path: str) -> int:
+    if os.path.islink(path):
+        os.unlink(path)  # no lock of ours
     if os.path.isdir(path):
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -143,6 +146,16 @@ def read(path: str, start: int = 0) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         file.seek(start)
         return file.read()
+
+
+def make_way(path: str) -> None:
+    """Removes the file `path`; a folder there is moved aside, as it may hold what somebody needs. Raises FileNotFoundError."""
+    try:
+        os.unlink(path)
+    except (IsADirectoryError, PermissionError):
+        if not os.path.isdir(path):
+            raise
+        os.rename(path, f"{path}.{time.time_ns()}.aside")
 
 
 def signature(path: str) -> tuple[int, int, int] | None:

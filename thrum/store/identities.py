@@ -16,7 +16,7 @@ from thrum.core import ids
 from thrum.core.codec import settled_text
 from thrum.core.identity import Identity
 from thrum.errors import Contradiction, NoIdentity, UsageError
-from thrum.store import disk
+from thrum.store import disk, records
 
 _LARGEST = 64 * 1024
 
@@ -57,12 +57,7 @@ def broken(folder: str) -> list[str]:
 
 def read(path: str) -> Identity | None:
     """The identity in the file `path`; None unless it is small, well-formed and has valid names. Keys in any case."""
-    try:
-        data = disk.read(path)
-        document = json.loads(data) if len(data) <= _LARGEST else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    agent = _lowered(_lowered(document).get("agent"))
+    agent = _lowered(_lowered(records.load(path, _LARGEST)).get("agent"))
     texts = [agent.get(key) or "" for key in ("name", "role", "module", "display")]
     name, role, module, display = (text if isinstance(text, str) else "" for text in texts)
     if not (ids.is_agent_id(name) and ids.is_role(role) and ids.is_role(module)):

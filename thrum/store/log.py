@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from thrum.core import codec, layout
 from thrum.core.codec import BadLine, Event
 from thrum.errors import BadParams
-from thrum.store import disk
+from thrum.store import disk, quarantine
 
 
 class _Tail(NamedTuple):
@@ -47,6 +46,8 @@ class Log:
         Raises BadParams for what no line can hold, StorageError when the disk refuses.
         """
         with disk.explained("write the log"):
+            if self._tail is None:
+                quarantine.make_way(self.root, self._path(0).removeprefix(self.root + "/"))
             disk.make_folder(self.folder)
             with disk.locked(self.folder):
                 tail = self._find_tail()
@@ -92,9 +93,10 @@ class Log:
             return self._tail
         segment = self._last_segment()
         path = self._path(segment)
+        quarantine.make_way(self.root, path.removeprefix(self.root + "/"))
         self._heal(path)
         for number in range(segment, -1, -1):
-            last = _last_event(disk.read(self._path(number)))
+            last = _last_event(_readable(self._path(number)))
             if last is not None:
                 return _Tail(segment, *_inode_and_size(path), *last)
         return _Tail(segment, *_inode_and_size(path), 0, "")
@@ -118,8 +120,7 @@ class Log:
         whole = data.rfind(b"\n") + 1
         if whole == len(data):
             return
-        quarantine = os.path.dirname(self.root) + "/quarantine"
-        disk.replace(f"{quarantine}/{self.owner}.{self.origin}.{time.time_ns()}", data[whole:])
+        quarantine.keep(self.root, f"{self.owner}.{self.origin}", data[whole:])
         os.truncate(path, whole)
 
 
@@ -148,6 +149,14 @@ def _inode_and_size(path: str) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     return found.st_ino, found.st_size
+
+
+def _readable(path: str) -> bytes:
+    """A file's bytes; none when it cannot be read: what is before the last segment is in nobody's way."""
+    try:
+        return disk.read(path)
+    except OSError:
+        return b""
 
 
 def _last_event(data: bytes) -> tuple[int, str] | None:

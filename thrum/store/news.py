@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -62,24 +63,28 @@ def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | Folder]
 def read(root: str, unread: Unread) -> tuple[bytes, bytes]:
     """The unread bytes up to the last newline, and the bytes before them that `remember` wants to see.
 
-    What follows the last newline is somebody's unfinished line. Raises Rewritten.
+    What follows the last newline is somebody's unfinished line. One that was touched and did not grow is compared whole.
+    Raises Rewritten, OSError.
     """
-    span = min(unread.start, _SPAN)
+    span = unread.start if unread.size == unread.start else min(unread.start, _SPAN)
     data = disk.read(f"{root}/{unread.source.path}", unread.start - span)
     before, after = data[:span], data[span:]
-    if unread.start and _digest(before) != unread.proof:
+    if unread.start and _digest(before[-_SPAN:]) != unread.proof[:-4]:
         raise Rewritten(unread.source.path)
-    return after[: after.rfind(b"\n") + 1], before
+    if span > _SPAN and zlib.crc32(before) != int.from_bytes(unread.proof[-4:], "big"):
+        raise Rewritten(unread.source.path)
+    return after[: after.rfind(b"\n") + 1], before[-_SPAN:]
 
 
 def bookmark(unread: Unread, data: bytes, before: bytes) -> Bookmark:
     """The row of the table `segment` that says: `data`, read from `unread`, is in the read model."""
-    proof = _digest((before + data)[-_SPAN:])
+    crc = zlib.crc32(data, int.from_bytes(unread.proof[-4:], "big") if unread.start else 0)
+    proof = _digest((before + data)[-_SPAN:]) + crc.to_bytes(4, "big")
     return unread.source.path, unread.inode, unread.start + len(data), unread.mtime, proof
 
 
 _SPAN = 4096
-"""Bytes before a position that are compared before one reads on from it."""
+"""Bytes before a position that are compared before one reads on from it; of all of them there is a CRC."""
 
 
 def _digest(data: bytes) -> bytes:

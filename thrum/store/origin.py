@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from typing import Any
 
 from thrum.core import layout
 from thrum.core.ids import encode_bits
 from thrum.errors import NotInitialised
-from thrum.store import disk
+from thrum.store import disk, records
 
 
 def ensure(sync_dir: str) -> str:
@@ -39,9 +40,9 @@ def _path(sync_dir: str) -> str:
 
 def _load(sync_dir: str) -> str | None:
     try:
-        record = json.loads(disk.read(_path(sync_dir)))
+        record: Any = records.load(_path(sync_dir))
         origin, path, inode = record["origin"], record["path"], record["inode"]
-    except (ValueError, KeyError, TypeError):
+    except (LookupError, TypeError):
         return None
     if path != sync_dir and inode != os.stat(sync_dir).st_ino:
         return None

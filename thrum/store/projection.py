@@ -17,8 +17,8 @@ from thrum.core import events, purging
 from thrum.core.codec import BadLine
 from thrum.core.purging import Purged
 from thrum.errors import StorageError
-from thrum.store import news, purges, reading, schema
-from thrum.store.database import Database, transaction
+from thrum.store import news, purges, quarantine, reading, schema
+from thrum.store.database import Database, is_damage, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
 from thrum.store.purges import Purges
@@ -54,6 +54,7 @@ class Projection:
         self.root, self.origin = root, origin
         self.database = Database(path, self._fill)
         self.purges = Purges(lambda: self.database.connection)
+        self._is_blamed = False
         self._seen: tuple[int, int] | None = None
         """Which writes of others we know of (SQLite's count), and the newest message."""
 
@@ -68,6 +69,7 @@ class Projection:
         for attempt in range(3):
             try:
                 connection = self.database.refresh()
+                self._look_for_mending(connection)
                 found = self._catch_up(connection)
                 if before != self.database.generation:
                     self._seen = _newest(connection)
@@ -75,13 +77,12 @@ class Projection:
                 return self._with_others(connection, found)
             except news.Rewritten:
                 self.rebuild()
-            except sqlite3.OperationalError as error:
-                raise StorageError(
-                    f"the read model cannot be written: {error}", "what was sent is safe in the logs; check the disk"
-                ) from error
-            except sqlite3.DatabaseError:
-                if attempt == 2:
-                    raise
+            except sqlite3.DatabaseError as error:
+                if attempt == 2 or not is_damage(error):
+                    raise StorageError(
+                        f"the read model cannot be written: {error}",
+                        "what was sent is safe in the logs; check the disk",
+                    ) from error
                 self.rebuild()
         return REBUILT
 
@@ -92,9 +93,9 @@ class Projection:
         """
         try:
             return ask()
-        except (sqlite3.DatabaseError, BadLine) as error:
-            # What is left of SQLite's is "malformed" and "not a database"; a stored line that is none is damage it cannot see.
-            if type(error) not in (sqlite3.DatabaseError, BadLine):
+        except (sqlite3.DatabaseError, ValueError, TypeError, LookupError) as error:
+            # SQLite does not see damage within a value: a line that is none, a document that is no JSON, a text for a number.
+            if not self._is_damage(error):
                 raise
             self.rebuild()
             if may_repeat():
@@ -103,6 +104,14 @@ class Projection:
                 "the read model was damaged and has been built anew",
                 "what you said is stored; look with `git thrum sent`",
             ) from error
+
+    def _is_damage(self, error: Exception) -> bool:
+        if isinstance(error, (sqlite3.DatabaseError, BadLine)):
+            return isinstance(error, BadLine) or is_damage(error)
+        if isinstance(error, UnicodeEncodeError) or self._is_blamed:
+            return False
+        self._is_blamed = True  # once: the next of these is a bug of ours
+        return True
 
     def rebuild(self) -> None:
         """Throws the read model away and folds it anew from the logs."""
@@ -113,13 +122,19 @@ class Projection:
         found = list(news.find(connection, self.root))
         if not found:
             return NOTHING
-        if not any(map(self._is_worth_it, found)):
+        if not any(self._is_worth_it(connection, item) for item in found):
             return NOTHING
         with transaction(connection):
             newest = connection.execute(_NEWEST).fetchone()[0]
             read, eager = self._apply(connection, news.find(connection, self.root), self.purges.all())
             messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
             return News(tuple(row[0] for row in messages), read, eager)
+
+    def _look_for_mending(self, connection: sqlite3.Connection) -> None:
+        """Raises Rewritten when events were taken out of a log since the read model was built: what they did is in it."""
+        noted = connection.execute("SELECT value FROM state WHERE key = 'mended'").fetchone()
+        if noted != (quarantine.last_mending(self.root),):
+            raise news.Rewritten("mended")
 
     def _with_others(self, connection: sqlite3.Connection, found: News) -> News:
         """`found`, and the messages that another process brought into the read model since we looked last."""
@@ -130,14 +145,19 @@ class Projection:
         messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
         return News(messages, max(found.events, 1), found.eager)
 
-    def _is_worth_it(self, found: news.Unread | news.Folder) -> bool:
+    def _is_worth_it(self, connection: sqlite3.Connection, found: news.Unread | news.Folder) -> bool:
         """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
-        if isinstance(found, news.Unread):
-            return found.size == found.start or bool(news.read(self.root, found)[0])
-        return time.time_ns() - found.mtime > _SETTLED
+        if not isinstance(found, news.Unread):
+            return time.time_ns() - found.mtime > _SETTLED
+        try:
+            return bool(news.read(self.root, found)[0]) or found.size == found.start
+        except OSError:
+            noted = "SELECT 1 FROM bad_line WHERE path = ? AND offset = ?"
+            return connection.execute(noted, (found.source.path, found.start)).fetchone() is None
 
     def _fill(self, connection: sqlite3.Connection) -> None:
         """Folds everything. Up to `bulk` and `bulk_changes` the order of arrival is nothing but the order of the files."""
+        connection.execute("INSERT INTO state VALUES ('mended', ?)", (quarantine.last_mending(self.root),))
         self._apply(connection, news.find(connection, self.root), purging.NOTHING, is_whole=True)
         purged = purges.load(connection)
         if self._was_there(purged):
@@ -181,10 +201,10 @@ class Projection:
 
     def _shelve(self, connection: sqlite3.Connection, chapter: reading.Chapter) -> None:
         """Notes what of a file is read, and which of its lines were set aside."""
-        if chapter.is_whole:
-            connection.execute("DELETE FROM bad_line WHERE path = ?", (chapter.source.path,))
+        connection.execute("DELETE FROM bad_line WHERE path = ? AND offset >= ?", (chapter.source.path, chapter.begins))
         connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
-        connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
+        if chapter.bookmark is not None:
+            connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
 
     def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()

@@ -20,13 +20,16 @@ Parse = Callable[[bytes], Event]
 
 
 class Chapter(NamedTuple):
-    """What one file's unread bytes hold: statements, rows of the table `bad_line`, and how far it is read now."""
+    """What one file's unread bytes, from `begins` on, hold: statements, rows of the table `bad_line`, how far it is read now.
+
+    A file that cannot be read is one bad row, and no bookmark: it is tried again.
+    """
 
     source: LogPath
-    is_whole: bool
+    begins: int
     statements: list[Stated]
     bad: list[tuple[str, int, int, str]]
-    bookmark: Bookmark
+    bookmark: Bookmark | None
 
 
 def read_all(root: str, files: Iterable[Unread], purged: Purged) -> Iterator[Chapter]:
@@ -38,8 +41,12 @@ def read_all(root: str, files: Iterable[Unread], purged: Purged) -> Iterator[Cha
 
 
 def _read(root: str, unread: Unread, parse: Parse, gone: frozenset[bytes]) -> Chapter:
-    data, before = news.read(root, unread)
     source, ends = unread.source, unread.start
+    try:
+        data, before = news.read(root, unread)
+    except OSError as error:
+        bad = [(source.path, ends, unread.size - ends, f"cannot be read: {error.strerror}")]
+        return Chapter(source, ends, [], bad, None)
     statements: list[Stated] = []
     bad = []
     for line in data.split(b"\n")[:-1]:
@@ -49,7 +56,7 @@ def _read(root: str, unread: Unread, parse: Parse, gone: frozenset[bytes]) -> Ch
                 statements.append(stated.read(source, ends, line, parse))
         except BadLine as reason:
             bad.append((source.path, ends - len(line) - 1, len(line), str(reason)))
-    return Chapter(source, not unread.start, statements, bad, news.bookmark(unread, data, before))
+    return Chapter(source, unread.start, statements, bad, news.bookmark(unread, data, before))
 
 
 def faster_parse() -> Parse:

@@ -107,9 +107,10 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def empty(connection: sqlite3.Connection) -> None:
-    """Takes every row away, but for the version."""
+    """Takes every row away that came from the logs."""
     for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        connection.execute(f"DELETE FROM {name} WHERE key <> 'version'" if name == "state" else f"DELETE FROM {name}")
+        if name != "state":
+            connection.execute(f"DELETE FROM {name}")
 
 
 def finish(connection: sqlite3.Connection) -> None:

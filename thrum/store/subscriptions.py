@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from thrum.core.subscription import Subscription
-from thrum.store import disk
+from thrum.store import disk, records
 
 Json = dict[str, Any]
 
@@ -69,8 +69,8 @@ class Subscriptions:
 def _read(path: str) -> tuple[int, list[Subscription]]:
     """What the file holds: nothing when it is none of ours."""
     try:
-        document = json.loads(disk.read(path) or b"{}")
+        document: Any = records.load(path) or {}
         known = [Subscription.from_json(one) for one in document.get("subscriptions", ())]
         return int(document.get("last", 0)), known
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         return 0, []

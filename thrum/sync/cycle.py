@@ -32,6 +32,7 @@ Json = dict[str, Any]
 TRIES = 12
 PATIENCE = 60.0
 """Seconds one git command may talk to the remote without a sign of progress; as long one waits for another's cycle."""
+_COARSE = 2 * clock.SECOND
 LONGEST = 300.0
 """Seconds after which a cycle does not try once more."""
 
@@ -238,19 +239,27 @@ class _Work:
     def _gather(self, tree: str) -> str:
         """Makes disk and `tree` hold the same lines; the tree that does.
 
-        A tree that is not the one we left behind is compared with every file, not only with those that should have grown.
+        A tree that is not the one we left behind is compared with every file, byte by byte; else those are that should have
+        grown, or that somebody touched since we looked last.
         """
         root, leaves, brought = self.place.log_root, dict[str, str | Entry | None](), False
-        thorough = self.known.get("checked") != tree
-        for source, entry in files.differing(root, self.objects, tree, thorough=thorough):
+        began, look = time.time_ns(), files.Look(root, self.objects, self._looked_at(tree))
+        for source, entry in files.at(look, tree):
             blob = self.objects.blob(entry.oid) if entry is not None else b""
-            held = files.hold(root, source, blob, gone=self.purged.of(source.path))
+            held = files.hold(root, source, blob, known=blob, gone=self.purged.of(source.path))
             brought = brought or held.is_changed
             if held.data != blob and len(held.data) <= files.limit(source):
                 leaves[source.path] = self.objects.write_blob(held.data)
+        if look.compared:
+            self.known["looked_at"] = began
         if brought:
             self.ingest()
         return branch.graft(self.objects, tree, leaves) if leaves else tree
+
+    def _looked_at(self, tree: str) -> int:
+        """What changed before that was compared with `tree`; a little earlier, as a file's time is coarse. 0: nothing was."""
+        at = self.known.get("looked_at") or 0
+        return max(at - _COARSE, 0) if self.known.get("checked") == tree and at <= time.time_ns() else 0
 
     def _take_in(self, ours: str, theirs: str) -> str:
         """Brings what the tree `theirs` has to the disk; the tree that holds both."""
@@ -265,7 +274,7 @@ class _Work:
                 leaves[path] = self._choose(path, mine, other)
                 continue
             blobs = [self.objects.blob(e.oid) for e in (mine, other) if e and files.is_readable(self.objects, path, e)]
-            held = self._hold(source, blobs)
+            held = self._hold(source, blobs, known=blobs[0] if len(blobs) > 1 else b"")
             arrived += held.is_changed
             fits = len(held.data) <= files.limit(source)
             leaves[path] = self.objects.write_blob(held.data) if fits else _greater(mine, other)
@@ -274,13 +283,13 @@ class _Work:
             self.ingest()
         return branch.graft(self.objects, ours, leaves) if leaves else ours
 
-    def _hold(self, source: LogPath, blobs: list[bytes]) -> files.Held:
+    def _hold(self, source: LogPath, blobs: list[bytes], known: bytes) -> files.Held:
         """The copies and the file united: on disk, unless a forger put it beyond a gap in its log."""
         gone = self.purged.of(source.path)
         if files.is_out_of_reach(self.place.log_root, source):
             return files.Held(files.united(b"", *blobs, gone=gone), False)
         self._doubt()
-        return files.hold(self.place.log_root, source, *blobs, gone=gone)
+        return files.hold(self.place.log_root, source, *blobs, known=known, gone=gone)
 
     def _choose(self, path: str, mine: Entry | None, other: Entry) -> Entry:
         """Of two things at one path, theirs no log: ours if it is one, else the same one on every machine."""

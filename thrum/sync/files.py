@@ -11,18 +11,20 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from thrum.core import layout, purging, union
+from thrum.core import layout, mending, purging, union
 from thrum.core.codec import LONGEST_LINE
 from thrum.core.layout import LogPath
 from thrum.core.purging import NOTHING, Purged
-from thrum.git.objects import BLOB, Entry, Objects
-from thrum.store import disk
+from thrum.git.objects import BLOB, Entry, Objects, blob_id
+from thrum.store import disk, quarantine
 from thrum.store.purges import lock_of
 
 NOBODY: frozenset[bytes] = frozenset()
 LARGEST_SEGMENT = 8 * LONGEST_LINE
 """More than one clone alone can write into a segment: forked logs are united."""
 LARGEST_LEGACY = 256 * 1024 * 1024
+NEVER = 1 << 63
+"""A time that no file has changed after."""
 
 
 class Held(NamedTuple):
@@ -58,22 +60,32 @@ def refill(root: str, objects: Objects, tree: str, purged: Purged = NOTHING) -> 
     changed = 0
     for source, entry in differing(root, objects, tree, thorough=True):
         if entry is not None:
-            changed += hold(root, source, objects.blob(entry.oid), gone=purged.of(source.path)).is_changed
+            blob = objects.blob(entry.oid)
+            changed += hold(root, source, blob, known=blob, gone=purged.of(source.path)).is_changed
     return changed
 
 
-def hold(root: str, source: LogPath, *copies: bytes, gone: frozenset[bytes] = NOBODY) -> Held:
-    """Unites the file with `copies`, without the lines that are `gone`, durably, and reads it."""
+def hold(root: str, source: LogPath, *copies: bytes, known: bytes = b"", gone: frozenset[bytes] = NOBODY) -> Held:
+    """Unites the file with `copies`, without the lines that are `gone`, durably, and reads it.
+
+    What is only a damaged copy of a line of `known`, which is our branch's, goes to the quarantine.
+    """
     path = f"{root}/{source.path}"
     folder = lock_of(root, source)
     with disk.explained("write the logs"):
+        quarantine.make_way(root, source.path)
         disk.make_folder(folder)
         with disk.locked(folder):
             raw = disk.read(path)
             ours = union.complete(raw)
-            whole = united(ours, *copies, gone=gone)
+            remains = mending.damaged(ours, purging.without(known, gone))
+            whole = united(_without(ours, remains), *copies, gone=gone)
+            if remains:
+                quarantine.keep(root, source.path, union.join(remains))
             if whole != ours or (copies and not os.path.lexists(path)):
                 _write(path, raw, whole)
+            if any(map(mending.is_event, remains)):
+                quarantine.note_mending(root)
             return Held(whole, whole != ours)
 
 
@@ -81,9 +93,7 @@ def united(ours: bytes, *copies: bytes, gone: frozenset[bytes] = NOBODY) -> byte
     """All copies as one: the longest where it begins with the others, else their union; without the lines that are `gone`."""
     ours = purging.without(ours, gone)
     for copy in copies:
-        ours = _longest(
-            ours, purging.without(copy if copy[-1:] in (b"", b"\n") else copy + b"\n", gone) if gone else copy
-        )
+        ours = _longest(ours, purging.without(copy, gone))
     return ours
 
 
@@ -107,12 +117,17 @@ def _write(path: str, raw: bytes, whole: bytes) -> None:
 
 
 def differing(root: str, objects: Objects, tree: str, *, thorough: bool) -> Iterator[tuple[LogPath, Entry | None]]:
-    """Every log file of which the disk and `tree` hold different amounts, with the tree's readable entry for it.
+    """Every log file of which the disk and `tree` hold different things, with the tree's readable entry for it.
 
     Unless `thorough`, only those are looked at that may differ if nothing went wrong: what one side lacks altogether, and
     what no next segment follows; the others are sealed.
     """
-    look = _Look(root, objects, thorough)
+    return at(Look(root, objects, 0 if thorough else NEVER), tree)
+
+
+def at(look: Look, tree: str) -> Iterator[tuple[LogPath, Entry | None]]:
+    """What `look` finds different in `tree`."""
+    root, objects = look.root, look.objects
     top = objects.entries(tree)
     yield from look.at_file("events.jsonl", top.get("events.jsonl"))
     messages = look.below(top.get("messages"))
@@ -123,11 +138,14 @@ def differing(root: str, objects: Objects, tree: str, *, thorough: bool) -> Iter
             yield from look.at_owner(f"messages/{owner}", look.below(messages.get(owner)))
 
 
-class _Look:
-    """One comparison of the disk with a tree."""
+class Look:
+    """One comparison of the disk with a tree: by size; by content too, sealed or not, where a file changed after `since`.
 
-    def __init__(self, root: str, objects: Objects, thorough: bool) -> None:
-        self.root, self.objects, self.thorough = root, objects, thorough
+    `since` is in nanoseconds. `compared`: how many files were read for that.
+    """
+
+    def __init__(self, root: str, objects: Objects, since: int) -> None:
+        self.root, self.objects, self.since, self.compared = root, objects, since, 0
 
     def at_owner(self, owner: str, origins: dict[str, Entry]) -> Iterator[tuple[LogPath, Entry | None]]:
         for origin in sorted({*_children(f"{self.root}/{owner}"), *origins}):
@@ -142,9 +160,9 @@ class _Look:
         here = set(_children(f"{self.root}/{folder}"))
         names = [name for name in sorted(here | known.keys()) if layout.is_part(3, name)]
         both = [name for name in names if name in here and name in known]
-        sealed = set[str]() if self.thorough else set(both).difference(layout.ends_of_runs(both))
+        sealed = set(both).difference(layout.ends_of_runs(both)) if self.since else set[str]()
         for name in names:
-            if name not in sealed:
+            if name not in sealed or _status(f"{self.root}/{folder}/{name}").changed >= self.since:
                 yield from self.at_file(f"{folder}/{name}", known.get(name))
 
     def at_file(self, path: str, entry: Entry | None) -> Iterator[tuple[LogPath, Entry | None]]:
@@ -153,23 +171,40 @@ class _Look:
             return
         if entry is not None and not is_readable(self.objects, path, entry):
             entry = None
-        size = _size(f"{self.root}/{path}")
-        if size < 0 and (entry is None or is_out_of_reach(self.root, source)):
+        found = _status(f"{self.root}/{path}")
+        if found.size < 0 and (entry is None or is_out_of_reach(self.root, source)):
             return
-        if entry is None or size != self.objects.blob_size(entry.oid):
+        if entry is None or not self._is_equal(path, entry, found):
             yield source, entry
+
+    def _is_equal(self, path: str, entry: Entry, found: _Status) -> bool:
+        if found.size != self.objects.blob_size(entry.oid):
+            return False
+        if found.changed < self.since:
+            return True
+        self.compared += 1
+        try:
+            return blob_id(disk.read(f"{self.root}/{path}"), len(entry.oid)) == entry.oid
+        except OSError:
+            return False
 
     def below(self, entry: Entry | None) -> dict[str, Entry]:
         return self.objects.entries(entry.oid) if entry is not None and entry.is_tree else {}
 
 
-def _size(path: str) -> int:
-    """The size of a regular file, -1 for anything else."""
+class _Status(NamedTuple):
+    """A regular file's size (-1 for anything else) and when its content changed, in nanoseconds."""
+
+    size: int
+    changed: int
+
+
+def _status(path: str) -> _Status:
     try:
         found = os.stat(path, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
-        return -1
-    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+        return _Status(-1, 0)
+    return _Status(found.st_size if stat.S_ISREG(found.st_mode) else -1, found.st_mtime_ns)
 
 
 def _children(path: str) -> list[str]:

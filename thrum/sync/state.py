@@ -7,22 +7,56 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from thrum.core import layout
-from thrum.store import disk
+from thrum.store import disk, records
 
 Json = dict[str, Any]
 
 
 def load(sync_dir: str) -> Json:
-    """The last written state; {} when there is none."""
-    try:
-        state = json.loads(disk.read(sync_dir + "/state.json"))
-    except (ValueError, RecursionError, OSError):
+    """The last written state; {} when there is none. What is not of the shape we write is left out."""
+    state = records.load(sync_dir + "/state.json")
+    if not isinstance(state, dict):
         return {}
-    return state if isinstance(state, dict) else {}
+    return {key: value for key, value in state.items() if _SHAPES.get(key, _is_anything)(value)}
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_reached(value: object) -> bool:
+    return isinstance(value, dict) and all(_are_numbers(end) and len(end) == 2 for end in value.values())
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+
+
+def _is_anything(_: object) -> bool:
+    return True
+
+
+_TEXTS = (
+    "error",
+    "hint",
+    "remote",
+    "url",
+    "last_attempt",
+    "last_success",
+    "checked",
+    "index_tree",
+    "reached_head",
+)
+_SHAPES: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(_TEXTS, _is_text),
+    "reached": _is_reached,
+    "looked_at": lambda value: type(value) is int and value >= 0,
+    "index": lambda value: value is None or _are_numbers(value),
+}
 
 
 def save(sync_dir: str, state: Json) -> None:

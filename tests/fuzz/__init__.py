@@ -1,0 +1,1 @@
+"""Everything of ours that reads a stranger's bytes, one function each: with hypothesis in the suite, with atheris by hand."""

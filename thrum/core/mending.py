@@ -1,0 +1,58 @@
+"""Telling damage from news: which lines of a log are only what is left of lines that another copy still has.
+
+A writer never writes one event twice, and never a line that is no event. So where a trusted copy has a line that ours lacks, a
+line of ours that is no event, has the same id, or has the same number and differs in a few bytes, is that line, damaged.
+"""
+
+from __future__ import annotations
+
+from thrum.core.codec import BadLine, Event, decode
+from thrum.core.union import split
+
+_FEW = 8
+"""Bytes. Two lines that two writers gave one number differ in many more: each has an id and a time of its own."""
+
+
+def damaged(ours: bytes, known: bytes) -> set[bytes]:
+    """The lines of `ours` that are damaged copies of lines of `known`."""
+    if known.startswith(ours) or ours.startswith(known):
+        return set()
+    here, there = set(split(ours)), set(split(known))
+    lost = [_event(line) for line in there - here]
+    if not lost:
+        return set()
+    ids = {event.get("event_id") for event in lost if event} - {None}
+    lengths: dict[int, list[bytes]] = {}
+    for line in there - here:
+        lengths.setdefault(len(line), []).append(line)
+    return {line for line in here - there if _is_damaged(line, ids, lengths.get(len(line), []))}
+
+
+def is_event(line: bytes) -> bool:
+    """Whether a damaged line may have had an effect."""
+    return _event(line) is not None
+
+
+def _is_damaged(line: bytes, ids: set[object], alike: list[bytes]) -> bool:
+    event = _event(line)
+    if event is None or event.get("event_id") in ids:
+        return True
+    return any(_number(line) == _number(other) is not None and _is_close(line, other) for other in alike)
+
+
+def _number(line: bytes) -> object:
+    event = _event(line)
+    return event.get("seq") if event else None
+
+
+def _is_close(one: bytes, other: bytes) -> bool:
+    differing = int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
+    return sum(byte != 0 for byte in differing.to_bytes(len(one), "big")) <= _FEW
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        found = decode(line)
+    except BadLine:
+        return None
+    return found if isinstance(found.get("event_id"), str) else {**found, "event_id": None}
