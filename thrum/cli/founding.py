@@ -62,6 +62,7 @@ class Founding:
         place = self.place
         is_new = self._folder(place.thrum_dir)
         self._folder(place.var_dir)
+        self._folder(place.sync_dir)
         if place.main_worktree is not None:
             self._folder(os.path.join(place.thrum_dir, "identities"))
         self._file(os.path.join(place.thrum_dir, "schema_version"), b"1\n")
@@ -85,7 +86,6 @@ class Founding:
     def make_origin(self) -> None:
         """The clone's own id."""
         place = self.place
-        self._folder(place.sync_dir)
         path = os.path.join(place.sync_dir, "origin")
         if not os.path.exists(path):
             self.undo_with(lambda: os.unlink(path))
@@ -173,6 +173,7 @@ class Founding:
             return False
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.mkdir(path, mode)
+        disk.sync_folder(os.path.dirname(path))
         self.undo_with(lambda: shutil.rmtree(path, ignore_errors=True) if mode == 0o700 else os.rmdir(path))
         return True
 

@@ -75,7 +75,7 @@ class Log:
                 size = size if number == segment else 0
                 before.append((path, size))
                 data = b"".join(group)
-                disk.append(path, data)
+                disk.append(path, data, os.path.dirname(os.path.dirname(self.root)))
                 segment, size = number, size + len(data)
         except BaseException:
             _cut_back(before)
@@ -119,6 +119,8 @@ class Log:
         if whole == len(data):
             return
         quarantine = os.path.dirname(self.root) + "/quarantine"
+        disk.make_folder(quarantine)
+        disk.sweep(quarantine)
         disk.replace(f"{quarantine}/{self.owner}.{self.origin}.{time.time_ns()}", data[whole:])
         os.truncate(path, whole)
 
