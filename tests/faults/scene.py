@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -52,6 +53,11 @@ def litter(repo: str) -> list[str]:
         for where, _, names in os.walk(os.path.join(repo, top)):
             found += [f"{where}/{name}" for name in names if _LITTER.fullmatch(name) and not _is_lock(name)]
     return found
+
+
+def locks(folder: str) -> list[str]:
+    """Every lock file below a folder."""
+    return glob.glob(f"{glob.escape(folder)}/**/*.lock", recursive=True)
 
 
 def _is_lock(name: str) -> bool:

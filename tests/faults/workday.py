@@ -5,14 +5,17 @@ A line of the output is written after a command ended with 0: `ACK what ids...`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from tests import kit
-from tests.faults import trace
+from tests.faults import scene, trace
 from tests.faults.ledger import Ledger
+from tests.sync.house import fsck
 from thrum import client
 from thrum.__main__ import main
 from thrum.cli import answer, app, founding, setup  # noqa: F401 (what a fork shall find loaded)
@@ -77,6 +80,15 @@ def hire_and_sync(repo: str, tag: str) -> None:
     acknowledge("sync")
 
 
+def first_steps(repo: str, tag: str) -> None:
+    """A log's first lines, many agents' one after the other: every file and folder is new."""
+    for number in range(3):
+        name = f"first{number}_{tag}"
+        thrum(repo, "quickstart", "--role", "tester", "--module", "core", "--name", name)
+        acknowledge("hire", name)
+        acknowledge("send", thrum(repo, "--name", name, "send", f"{tag} I am new")["message_id"])
+
+
 def sync_only(repo: str, tag: str) -> None:
     """A message, and a cycle for it."""
     acknowledge("send", thrum(repo, "--name", "ann", "send", f"{tag} to sync")["message_id"])
@@ -126,12 +138,51 @@ class Books:
         known = {row[0] for row in sql.execute("SELECT agent_id FROM agent")}
         assert self.hired <= known, f"not known: {sorted(self.hired - known)}"
 
+    def heals(self, moment: str, sound: bool = True) -> None:
+        """The next ordinary command works, everything acknowledged is there, and (`sound`) git finds no fault.
+
+        Raises AssertionError that names the moment.
+        """
+        began = time.monotonic()
+        try:
+            said = thrum(self.repo, "--name", "ann", "send", moment)["message_id"]
+            self.ledger.recovered(time.monotonic() - began)
+            self.take(f"ACK send {said}\n")
+            with engine_on(self.repo) as engine:
+                self.check(engine)
+            if sound:
+                fsck(self.repo)
+        except Exception as error:
+            raise AssertionError(moment) from error
+
+    def leaves_no_litter(self) -> None:
+        """Whatever the dead left is gone once somebody did the same things later; and the balance is right."""
+        scene.age([*scene.litter(self.repo), *scene.locks(self.repo + "/.git")])
+        write_and_read(self.repo, "later")
+        hire_and_sync(self.repo, "later")
+        left = scene.litter(self.repo)
+        assert not left, left
+        with engine_on(self.repo) as engine:
+            self.close(engine)
+            assert kit.git(Path(engine.place.log_root), "status", "--porcelain") == ""
+        self.ledger.balance()
+
     def close(self, engine: Engine) -> None:
         """Once, in the end: what is there goes into the ledger, one entry for each time it is there on the disk."""
         for what, ids in (("edit", self.edited), ("delete", self.deleted), ("read", self.read), ("hire", self.hired)):
             self.ledger.find(*(f"{what}:{one}" for one in ids))
         self.ledger.find(*(f"send:{one}" for one in created_on_disk(engine.place.log_root)))
         assert proof.check(engine.place.log_root, database_path(engine.place), engine.origin) == []
+
+
+@contextlib.contextmanager
+def engine_on(repo: str) -> Iterator[Engine]:
+    """An engine for as long as it is asked."""
+    engine = kit.open_engine(repo)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def created_on_disk(root: str) -> list[str]:

@@ -132,6 +132,8 @@ class Founding:
     def install_hooks(self, *, shared: bool = False) -> None:
         """The git hooks; where they are refused, the reason is told and the rest goes on."""
         try:
+            if all(state.how == "missing" for state in hooks.status(self.place)):
+                self.undo_with(lambda: hooks.uninstall(self.place))
             states = hooks.install(self.place, shared=shared)
         except (Refused, StorageError) as error:
             self.note("skipped", "git hooks", f"{error}; {error.hint}" if error.hint else str(error))

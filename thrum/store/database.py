@@ -117,6 +117,7 @@ class Database:
             _remove(fresh)
             raise
         connection.close()
+        disk.flush(fresh, os.path.dirname(fresh))  # or a power cut leaves a database with holes, which reads well enough
         _remove(self.path)
         os.replace(fresh, self.path)
 

@@ -141,6 +141,19 @@ def _open_to_append(path: str, folder: str) -> int:
         return os.open(path, APPEND, 0o600)
 
 
+def flush(path: str, top: str) -> None:
+    """Makes what a file holds, and the way to it from `top` down, durable; nothing when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folders(os.path.dirname(path), top)
+
+
 def replace(path: str, data: bytes) -> None:
     """Makes `data` the whole content of `path` (0600), atomically and durably; a symlink there is replaced, not followed."""
     folder, name = os.path.split(path)
