@@ -1,24 +1,22 @@
 """`kill -9` between any two writes: of a command, of a daemon, of a hook, of `init`. The next ordinary command works by itself.
 
-What was acknowledged is there, once; nothing half-written is shown; git finds no fault; and dead processes leave nothing that grows.
+What was acknowledged is there, once; nothing half-written is shown; git finds no fault; the dead leave nothing that grows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from tests import kit
 from tests.faults import scene, trace, workday
 from tests.faults.away import away
+from tests.faults.daemons import send_by_socket, serve, until_it_serves
 from tests.sync.house import fsck
 from thrum.git import place
 
@@ -66,7 +64,7 @@ def test_an_init_that_was_cut_off_is_finished_by_the_next(ledger, rng, effort, w
 
 
 def sweep_init(ledger, what, stride, first):
-    """Kills `init` at every `stride`-th write, in a clone of a repository that has thrum's branch already; then again, without."""
+    """Kills `init` at every `stride`-th write, where the remote has the branch already and where there is none."""
     with scene.folder() as folder:
         scene.with_people(folder / "first", folder / "origin.git")
         workday.sync_only(str(folder / "first"), "before")
@@ -171,11 +169,19 @@ def commit(repo):
 @pytest.mark.parametrize("what", ENDS)
 def test_a_daemon_may_be_killed_between_any_two_writes_while_it_serves_and_syncs(ledger, rng, effort, what):
     stride = effort(100, 2)
-    away(ledger, sweep_daemon, seconds=3000, what=what, stride=stride, first=1 + rng.randrange(stride), last=effort(800, 1600))
+    away(
+        ledger,
+        sweep_daemon,
+        seconds=3000,
+        what=what,
+        stride=stride,
+        first=1 + rng.randrange(stride),
+        last=effort(800, 1600),
+    )
 
 
 def sweep_daemon(ledger, what, stride, first, last):
-    """A daemon is killed at every `stride`-th write while two clients send; a command without it works, then the next daemon."""
+    """A daemon is killed at every `stride`-th write while two clients send; a command works without it, then the next one."""
     with scene.folder() as folder:
         repo = scene.with_people(folder / "shop", folder / "origin.git")
         books = workday.Books(ledger, repo)
@@ -206,47 +212,9 @@ def serve_until(repo, point):
     return said, run.hit
 
 
-def serve(repo):
-    import functools
-
-    from thrum.cli import answer
-    from thrum.config import Settings
-    from thrum.daemon import app, web
-
-    here = place.find(repo)
-    os.chdir(repo)
-    run_cli = functools.partial(answer.run_cli, common_dir=here.common_dir)
-    app.run(here, lambda: Settings.load(here.common_dir, here.worktree, os.environ), run_cli, (web.door,))
-
-
 def keep_sending(repo, name):
     """Sends over the socket as long as somebody answers; each acknowledgement is a line of the output."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with socket.socket(socket.AF_UNIX) as line:
-            try:
-                line.connect(place.find(repo).socket)
-                break
-            except OSError:
-                time.sleep(0.005)
-    else:
-        return
-    with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(30)
-        try:
-            line.connect(place.find(repo).socket)
-            answers = line.makefile("rb")
-            for number in range(10_000):
-                line.sendall(sending(repo, name, f"{name} {number}"))
-                answer = answers.readline()
-                if not answer.endswith(b"\n"):
-                    return
-                workday.acknowledge("send", json.loads(answer)["result"]["message_id"])
-        except OSError:
-            return
-
-
-def sending(repo, name, text):
-    """A JSON-RPC request that sends."""
-    params = {"content": text, "caller": {"cwd": repo, "name": name}}
-    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "message.send", "params": params}).encode() + b"\n"
+    with contextlib.suppress(OSError, ValueError, TimeoutError):
+        until_it_serves(repo)
+        while True:
+            workday.acknowledge("send", send_by_socket(repo, name))

@@ -1,7 +1,6 @@
 """What a power cut may take: nothing that somebody relies on is left to the system's write-back."""
 
 import os
-import tempfile
 
 import pytest
 
@@ -40,14 +39,6 @@ def test_whose_lock_it_is_lies_on_the_disk_before_the_lock(tmp_path, monkeypatch
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: flushed.append(os.pread(file, 100, 0)) or real(file))
     assert locks.with_patience(str(tmp_path), "refs/heads/a-sync", lambda: flushed == [b"refs/heads/a-sync"])
-
-
-@pytest.fixture
-def outlet():
-    """A folder for disks, unmounted and removed whatever happens."""
-    path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    yield path
-    powercut.clear(path)
 
 
 @needs_a_disk

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import platform
-import resource
 import signal
 import struct
 import sys
@@ -45,6 +43,8 @@ CALLS = {
 """What is counted; of the openings those that may make a file."""
 OPENINGS = {"open": 1, "openat": 2}
 """Which argument of theirs holds the flags."""
+ON_OPEN_FILES = ("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate")
+"""Calls whose first argument is a descriptor."""
 WRITES = ("write", "pwrite64")
 NAMES = {number: name for name, number in CALLS.items()}
 IS_POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64"
@@ -58,7 +58,7 @@ _FORK, _VFORK, _CLONE, _SECCOMP = 1, 2, 3, 7
 _OPTIONS = 1 << _FORK | 1 << _VFORK | 1 << _CLONE | 1 << 4 | 1 << _SECCOMP | 1 | 1 << 20  # exec, sysgood, exitkill
 _WALL = 0x40000000
 _REGISTERS = 27
-_RAX, _RDX, _ORIG_RAX = 10, 12, 15
+_RAX, _RDX, _RDI, _ORIG_RAX = 10, 12, 14, 15
 
 
 def _ptrace(request: int, pid: int, address: int = 0, data: object = None) -> int:
@@ -99,18 +99,28 @@ class Point:
     """What is done at the k-th call: `kill`, `tear` (half of a write, then the end), `short`, `call` or an errno's name.
 
     `alone` kills nobody but who makes the call. `lasting`: every later call fails, too. `only`: names of the calls that count;
-    `program`: only those of this program do.
+    `program`: only those of this program do; `within`: only those on files below this folder, of the calls on open files.
     """
 
     def __init__(
-        self, at: int, what: str = "kill", *, lasting: bool = False, only: tuple[str, ...] = (), program: str = ""
+        self,
+        at: int,
+        what: str = "kill",
+        *,
+        lasting: bool = False,
+        only: tuple[str, ...] = (),
+        program: str = "",
+        within: str = "",
     ) -> None:
         self.at, self.what, self.lasting, self.only, self.program = at, what, lasting, only, program
+        self.within = within
         self.number = getattr(errno, what, 0)
 
-    def counts(self, name: str, pid: int) -> bool:
-        """Whether it is one of the calls that are counted."""
-        return (not self.only or name in self.only) and (not self.program or self.program == _program(pid))
+    def counts(self, name: str, pid: int, first: int) -> bool:
+        """Whether it is one of the calls that are counted; `first` is its first argument."""
+        if (self.only and name not in self.only) or (self.program and self.program != _program(pid)):
+            return False
+        return not self.within or name not in ON_OPEN_FILES or _is_within(self.within, pid, first)
 
 
 class Run:
@@ -181,7 +191,7 @@ class Run:
         try:
             _ptrace(_GETREGS, pid, 0, registers)
             name = NAMES[registers[_ORIG_RAX]]
-            if self.point.counts(name, pid):
+            if self.point.counts(name, pid, registers[_RDI]):
                 self.calls += 1
                 if self.calls == self.point.at or (self.point.lasting and self.calls > self.point.at):
                     self._strike(pid, name, registers)
@@ -217,6 +227,13 @@ def _program(pid: int) -> str:
         return file.read().strip()
 
 
+def _is_within(folder: str, pid: int, descriptor: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith(folder)
+    except OSError:
+        return False
+
+
 def _continue(pid: int, number: int) -> None:
     try:
         _ptrace(_CONT, pid, 0, number)
@@ -232,7 +249,11 @@ def _signal(pid: int) -> None:
 
 
 def traced(
-    work: Callable[[], object], point: Point, seconds: float = 60, then: Callable[[], object] | None = None, **places: object
+    work: Callable[[], object],
+    point: Point,
+    seconds: float = 60,
+    then: Callable[[], object] | None = None,
+    **places: object,
 ) -> Run:
     """Runs `work` in a forked child up to the point. `places` are `spawn`'s."""
     run = Run(spawn(lambda: (_put_under_trace(), work()), **places), point, then)

@@ -114,7 +114,9 @@ class Books:
             if what == "sync":
                 continue
             self.ledger.acknowledge(f"{what}:{rest[0]}")
-            {"send": self.sent, "delete": self.deleted, "read": self.read, "hire": self.hired}.get(what, set()).add(rest[0])
+            {"send": self.sent, "delete": self.deleted, "read": self.read, "hire": self.hired}.get(what, set()).add(
+                rest[0]
+            )
             if what == "edit":
                 self.edited[rest[0]] = rest[1]
         return len(lines)
@@ -195,7 +197,9 @@ def created_on_disk(root: str) -> list[str]:
     return found
 
 
-def play(work: object, point: trace.Point, *arguments: str, seconds: float = 60, then: object = None) -> tuple[trace.Run, str, str]:
+def play(
+    work: object, point: trace.Point, *arguments: str, seconds: float = 60, then: object = None
+) -> tuple[trace.Run, str, str]:
     """Does some work in a fork, up to a point; the run, what it printed, and what it complained of."""
     out, err = os.memfd_create("out"), os.memfd_create("err")
     os.set_inheritable(out, True)

@@ -31,12 +31,15 @@ def with_patience(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
         return _insist(common_dir, ref, swap)
 
 
-def transferring(common_dir: str, ref: str) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def transferring(common_dir: str, ref: str) -> Iterator[None]:
     """To be held while the git program talks to a remote and moves `ref` at some moment of that, however late.
 
-    A lock that was left by such a program, killed by then, is removed first.
+    A lock that was left by such a program, killed by then, is removed first; an old one is, too, whoever left it.
     """
-    return _announced(common_dir, ref, "transferring", _ENDLESS)
+    with _announced(common_dir, ref, "transferring", _ENDLESS):
+        remove_stale(os.path.join(common_dir, ref + ".lock"))
+        yield
 
 
 def _insist(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -30,16 +31,35 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def _cure(error: OSError) -> str:
-    import errno
+    cure = CURES.get(error.errno or 0)
+    return f"{cure}; nothing was stored" if cure else "nothing was stored; `git thrum doctor` looks closer"
 
-    cures = {
-        errno.ENOSPC: "make room on the disk and try again; nothing was stored",
-        errno.EDQUOT: "make room in your quota and try again; nothing was stored",
-        errno.EROFS: "the file system is read-only; nothing was stored",
-        errno.EACCES: "check who owns the repository's .git directory; nothing was stored",
-        errno.EPERM: "check who owns the repository's .git directory; nothing was stored",
-    }
-    return cures.get(error.errno or 0, "nothing was stored; `git thrum doctor` looks closer")
+
+@contextlib.contextmanager
+def blamed() -> Iterator[None]:
+    """Turns an OSError that only the machine can be blamed for, wherever it came up, into a StorageError. Others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CURES or isinstance(error, PermissionError):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        raise StorageError(f"the machine refuses: {error.strerror}{where}", f"{CURES[error.errno]}") from error
+
+
+CURES = {
+    errno.ENOSPC: "make room on the disk and try again",
+    errno.EDQUOT: "make room in your quota and try again",
+    errno.EROFS: "the file system is read-only: make it writable",
+    errno.EIO: "the disk fails: look at the system's log, and make a copy of the repository",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "the whole system has too many open files: close some programs",
+    errno.ENOMEM: "the system is out of memory: close some programs",
+    errno.EACCES: "check who owns the repository's .git directory",
+    errno.EPERM: "check who owns the repository's .git directory",
+}
+"""What helps, by what the system says."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from thrum.core import events
 from thrum.core.codec import BadLine
 from thrum.errors import StorageError
 from thrum.store import news, reading
-from thrum.store.database import Database, transaction
+from thrum.store.database import Database, is_trouble, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
 from thrum.store.stated import Stated
@@ -71,7 +71,11 @@ class Projection:
                 return self._with_others(connection, found)
             except news.Rewritten:
                 self.rebuild()
+            except StorageError:
+                return self._keep_in_memory()
             except sqlite3.OperationalError as error:
+                if is_trouble(error):
+                    return self._keep_in_memory()
                 raise StorageError(
                     f"the read model cannot be written: {error}", "what was sent is safe in the logs; check the disk"
                 ) from error
@@ -90,9 +94,12 @@ class Projection:
             return ask()
         except (sqlite3.DatabaseError, BadLine) as error:
             # What is left of SQLite's is "malformed" and "not a database"; a stored line that is none is damage it cannot see.
-            if type(error) not in (sqlite3.DatabaseError, BadLine):
+            if isinstance(error, sqlite3.Error) and is_trouble(error):
+                self._keep_in_memory()
+            elif type(error) in (sqlite3.DatabaseError, BadLine):
+                self.rebuild()
+            else:
                 raise
-            self.rebuild()
             if may_repeat():
                 return ask()
             raise StorageError(
@@ -104,6 +111,12 @@ class Projection:
         """Throws the read model away and folds it anew from the logs."""
         self.database.close()
         self.database.rebuild()
+
+    def _keep_in_memory(self) -> News:
+        """Reading goes on where the file cannot be written: what is told is told from memory for a while."""
+        self.database.keep_in_memory()
+        self._seen = _newest(self.database.connection)
+        return REBUILT
 
     def _catch_up(self, connection: sqlite3.Connection) -> News:
         found = list(news.find(connection, self.root))
