@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        return _blame(error, words)
     except Exception as error:  # whatever else it is, it is our fault
         return _confess(error, words)
 
@@ -108,6 +110,21 @@ def _cwd() -> str:
         return os.getcwd()
     except OSError:
         raise NotARepository("the current directory is gone", "cd into a git repository") from None
+
+
+def _blame(error: OSError, argv: list[str]) -> int:
+    """Where the machine is at fault, that is said; anything else is a bug of ours."""
+    from thrum.cli import answer, options
+    from thrum.errors import ThrumError
+    from thrum.store import disk
+
+    try:
+        with disk.blamed():
+            raise error
+    except ThrumError as refusal:
+        return _put(answer.refuse(refusal, options.guess(argv)))
+    except OSError:
+        return _confess(error, argv)
 
 
 def _confess(error: Exception, argv: list[str]) -> int:

@@ -23,7 +23,7 @@ from thrum.git.place import Place
 from thrum.methods import registry
 from thrum.methods.context import Context
 from thrum.methods.notices import Herald, Notices
-from thrum.store import identities, origin, schema
+from thrum.store import disk, identities, origin, schema
 from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
 from thrum.store.mailbox import Mailbox
@@ -107,9 +107,12 @@ class Engine:
         if wanted is None:
             raise UnknownMethod(f"there is no method {method}", "docs/reference/rpc.md lists them")
         arguments = registry.bind(wanted, params)
-        self.catch_up()
-        context, before = self._context(claim, readings), self._statements
-        return self.projection.answer(lambda: wanted.function(context, **arguments), lambda: self._statements == before)
+        with disk.blamed():
+            self.catch_up()
+            context, before = self._context(claim, readings), self._statements
+            return self.projection.answer(
+                lambda: wanted.function(context, **arguments), lambda: self._statements == before
+            )
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""

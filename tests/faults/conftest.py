@@ -2,10 +2,12 @@
 
 import os
 import random
+import tempfile
 import time
 
 import pytest
 
+from tests.faults import powercut
 from tests.faults.ledger import PROPERTY, Ledger, table
 
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
@@ -51,6 +53,14 @@ def patience():
         return lambda: time.monotonic() < end
 
     return until
+
+
+@pytest.fixture
+def outlet():
+    """A folder for file systems, unmounted and removed whatever happens."""
+    path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    yield path
+    powercut.clear(path)
 
 
 def pytest_terminal_summary(terminalreporter):

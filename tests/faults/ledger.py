@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 COLUMNS = ("suite", "faults", "acknowledged", "found", "doubled", "lost", "recovery p50", "recovery max")
 PROPERTY = "ledger"
@@ -51,6 +52,18 @@ class Ledger:
         """Nothing lost, nothing doubled; raises AssertionError naming what was."""
         assert not self.lost, f"lost: {self.lost[:5]} of {len(self.acknowledged)}"
         assert not self.doubled, f"doubled: {self.doubled[:5]}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything in the books, for `add`."""
+        kept = (self.faults, dict(self.acknowledged), dict(self.found), self.recoveries)
+        return dict(zip(("faults", "acknowledged", "found", "recoveries"), kept, strict=True))
+
+    def add(self, kept: dict[str, Any]) -> None:
+        """Takes over what was written elsewhere."""
+        self.faults += kept["faults"]
+        self.acknowledged.update(kept["acknowledged"])
+        self.found.update(kept["found"])
+        self.recoveries += kept["recoveries"]
 
     def as_json(self) -> str:
         """One line for the table."""

@@ -150,3 +150,44 @@ def test_every_refusal_of_the_disk_says_what_we_did_and_what_to_do(number):
     with pytest.raises(StorageError) as caught, disk.explained("write the log"):
         raise OSError(number, os.strerror(number))
     assert "write the log" in str(caught.value) and os.strerror(number) in str(caught.value) and caught.value.hint
+
+
+def flushed_folders(monkeypatch):
+    """The folders that are flushed from now on."""
+    found = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: found.append(os.readlink(f"/proc/self/fd/{file}")) or real(file))
+    return found
+
+
+def test_a_file_without_content_counts_as_new_and_the_whole_way_to_it_is_flushed(tmp_path, monkeypatch):
+    """Whoever made it, and its folders, was killed before they were durable."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "log").touch()
+    flushed = flushed_folders(monkeypatch)
+    disk.append(f"{tmp_path}/a/b/log", b"one\n", str(tmp_path))
+    assert flushed == [f"{tmp_path}/a/b", f"{tmp_path}/a", str(tmp_path)]
+    disk.append(f"{tmp_path}/a/b/log", b"two\n", str(tmp_path))
+    assert len(flushed) == 3
+
+
+def test_a_temporary_file_that_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    dead, alive, young, foreign = (
+        tmp_path / name for name in (".note.0123456789ab", ".note.ffffffffffff", ".note.00000000ffff", ".note.swp")
+    )
+    for path in (dead, alive, young, foreign):
+        path.touch()
+    for path in (dead, alive, foreign):
+        os.utime(path, (0, 0))
+    with disk.locked(str(alive)):
+        disk.replace(f"{tmp_path}/note", b"hello")
+    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert left == {"note", alive.name, young.name, foreign.name}
+
+
+def test_sweeping_a_folder_takes_the_temporary_files_of_every_name(tmp_path):
+    for name in (".one.0123456789ab", ".two.0123456789ab"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    disk.sweep(str(tmp_path))
+    assert not any(path.is_file() for path in tmp_path.iterdir())

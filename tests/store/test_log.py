@@ -70,6 +70,15 @@ def test_appending_nothing_changes_nothing(log):
     assert_unbroken(log, 2)
 
 
+def test_appending_nothing_makes_durable_what_a_killed_writer_did_not(log, monkeypatch):
+    log.append(some(1))
+    flushed = []
+    for call in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, call, lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")))
+    log.append([])
+    assert log._path(0) in flushed and log.root in flushed
+
+
 def test_a_segment_is_sealed_before_it_grows_beyond_its_size(log, small):
     for _ in range(40):
         log.append(some(1))

@@ -63,6 +63,7 @@ class Founding:
         place = self.place
         is_new = self._folder(place.thrum_dir)
         self._folder(place.var_dir)
+        self._folder(place.sync_dir)
         if place.main_worktree is not None:
             self._folder(os.path.join(place.thrum_dir, "identities"))
         self._file(os.path.join(place.thrum_dir, "schema_version"), b"1\n")
@@ -86,7 +87,6 @@ class Founding:
     def make_origin(self) -> None:
         """The clone's own id."""
         place = self.place
-        self._folder(place.sync_dir)
         path = os.path.join(place.sync_dir, "origin")
         if not os.path.exists(path):
             self.undo_with(lambda: os.unlink(path))
@@ -145,6 +145,8 @@ class Founding:
     def install_hooks(self, *, shared: bool = False) -> None:
         """The git hooks; where they are refused, the reason is told and the rest goes on."""
         try:
+            if all(state.how == "missing" for state in hooks.status(self.place)):
+                self.undo_with(lambda: hooks.uninstall(self.place))
             states = hooks.install(self.place, shared=shared)
         except (Refused, StorageError) as error:
             self.note("skipped", "git hooks", f"{error}; {error.hint}" if error.hint else str(error))
@@ -186,6 +188,7 @@ class Founding:
             return False
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.mkdir(path, mode)
+        disk.sync_folder(os.path.dirname(path))
         self.undo_with(lambda: shutil.rmtree(path, ignore_errors=True) if mode == 0o700 else os.rmdir(path))
         return True
 

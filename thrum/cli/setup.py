@@ -71,13 +71,13 @@ def lay(founding: Founding, local_only: bool = False, no_hooks: bool = False) ->
     """Everything `init` makes; the remote it will sync with, by name and by address for people."""
     founding.make_house()
     founding.make_worktree_ready()
-    founding.make_origin()
     if local_only:
         founding.switch_sync_off()
     name, url = _remote(founding)
     founding.make_branch(name)
     if not no_hooks:
         founding.install_hooks()
+    founding.make_origin()  # the last: whoever finds it finds the rest
     return name, url
 
 

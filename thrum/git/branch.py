@@ -33,8 +33,9 @@ def ensure(objects: Objects, place: Place, remote: str | None) -> str:
         tip = objects.head(REF)
         if tip is not None:
             return tip
+        root = objects.empty_tree()  # git takes it for granted: a fetch that was cut off may have left it out for ever
         new = objects.head(tracking_ref(remote)) if remote else None
-        new = new or objects.commit(objects.empty_tree(), [], BEGIN)
+        new = new or objects.commit(root, [], BEGIN)
         if objects.move(REF, new, None):
             return new
     raise GitError(f"{BRANCH} could not be created in {place.common_dir}", "run `git thrum doctor`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import stat
 from typing import Any
 
 from thrum.errors import GitError
+from thrum.git.locks import remove_stale
 
 ORIGINAL = ".thrum-orig"
 MARKER = b"# git thrum: "
@@ -86,6 +88,7 @@ def _set_aside(path: str) -> None:
 
 def replace(path: str, content: bytes, mode: int) -> None:
     """Write a file atomically and durably."""
+    remove_abandoned(path)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
@@ -98,6 +101,13 @@ def replace(path: str, content: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_abandoned(path: str) -> None:
+    """Removes what processes that were killed while they wrote `path` left beside it."""
+    for left in glob.glob(glob.escape(path) + ".*.tmp"):
+        if left[len(path) + 1 : -len(".tmp")].isdecimal():
+            remove_stale(left)
 
 
 def load_records(path: str) -> dict[str, Record]:

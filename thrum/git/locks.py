@@ -14,6 +14,7 @@ from thrum.errors import GitError
 from thrum.git.objects import LOCK_AGE, PATIENCE
 
 _READABLE = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?\s*|ref: \S+\s*")
+_ENDLESS = float("inf")
 _OURS = re.compile(r"refs/(?:heads|remotes/[^/]+(?:/[^/]+)*)/a-sync")
 
 
@@ -26,8 +27,19 @@ def with_patience(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
 
     A lock that was left by one of our own processes, killed while it moved a reference, is removed first.
     """
-    with _announced(common_dir, ref):
+    with _announced(common_dir, ref, "moving", PATIENCE + 1):
         return _insist(common_dir, ref, swap)
+
+
+@contextlib.contextmanager
+def transferring(common_dir: str, ref: str) -> Iterator[None]:
+    """To be held while the git program talks to a remote and moves `ref` at some moment of that, however late.
+
+    A lock that was left by such a program, killed by then, is removed first; an old one is, too, whoever left it.
+    """
+    with _announced(common_dir, ref, "transferring", _ENDLESS):
+        remove_stale(os.path.join(common_dir, ref + ".lock"))
+        yield
 
 
 def _insist(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
@@ -48,14 +60,17 @@ def _insist(common_dir: str, ref: str, swap: Callable[[], bool]) -> bool:
 
 
 @contextlib.contextmanager
-def _announced(common_dir: str, ref: str) -> Iterator[None]:
-    """Holds a file that names the reference being moved: whoever finds a name in it knows that its writer was killed."""
+def _announced(common_dir: str, ref: str, note: str, longest: float) -> Iterator[None]:
+    """Holds the file `note`, which names the reference: whoever finds a name in it knows that its writer was killed.
+
+    `longest`: seconds within which the writer takes the reference's lock.
+    """
     folder = os.path.join(common_dir, "thrum-sync")
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    file = os.open(os.path.join(folder, "moving"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(os.path.join(folder, note), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        _tidy_after_the_dead(common_dir, file)
+        _tidy_after_the_dead(common_dir, file, longest)
         os.pwrite(file, ref.encode(), 0)
         os.fsync(file)  # or a power cut keeps the lock and loses whose it was
         try:
@@ -66,16 +81,28 @@ def _announced(common_dir: str, ref: str) -> Iterator[None]:
         os.close(file)
 
 
-def _tidy_after_the_dead(common_dir: str, file: int) -> None:
+def _tidy_after_the_dead(common_dir: str, file: int, longest: float) -> None:
     """Removes the lock of the reference named in `file`, if it was made while its writer was at work."""
     ref = os.pread(file, 1024, 0).decode("utf-8", "replace")
     if not _OURS.fullmatch(ref):
         return
     lock = os.path.join(common_dir, ref + ".lock")
     with contextlib.suppress(OSError):
-        if -0.1 < os.lstat(lock).st_mtime - os.fstat(file).st_mtime < PATIENCE + 1:
+        made = os.lstat(lock).st_mtime
+        if -0.1 < made - os.fstat(file).st_mtime < longest:
+            if longest == _ENDLESS:
+                _let_the_living_finish(lock, made)
             os.unlink(lock)
     os.ftruncate(file, 0)
+
+
+def _let_the_living_finish(lock: str, made: float) -> None:
+    """Waits: the lock may be somebody else's, who is at work just now. Raises OSError when it goes, or becomes another."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and abs(time.time() - made) < PATIENCE:
+        time.sleep(0.05)
+        if os.lstat(lock).st_mtime != made:
+            raise FileExistsError(lock)
 
 
 def remove_stale(lock: str) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from thrum.errors import GitError, RemoteError
 from thrum.git.branch import REF, tracking_ref
 from thrum.git.command import DURABLE, Result, redact, run
+from thrum.git.locks import remove_stale, transferring
 from thrum.git.place import Place, common_dir_at
 
 FETCH = [
@@ -126,7 +127,8 @@ def tip(place: Place, remote: str, timeout: float = 30.0) -> str | None:
 def fetch(place: Place, remote: str, timeout: float = 60.0) -> None:
     """Bring the remote's a-sync to its tracking ref; without such a branch there, forget ours. Raises RemoteError."""
     args = [*FETCH, "--", remote, f"+{REF}:{tracking_ref(remote)}"]
-    result = _talk(place, remote, args, timeout, check=False)
+    with transferring(place.common_dir, tracking_ref(remote)):
+        result = _talk(place, remote, args, timeout, check=False)
     if result.code and "couldn't find remote ref" in result.err:
         run(["update-ref", "-d", tracking_ref(remote)], _cwd(place), check=False)
     elif result.code:
@@ -140,8 +142,10 @@ def push(place: Place, remote: str, oid: str, timeout: float = 60.0, instead_of:
     Raises RemoteError with one sentence for anything else: refused, unreachable, no credentials.
     """
     lease = [f"--force-with-lease={REF}:{instead_of}"] if instead_of else []
-    args = ["-c", f"remote.{remote}.mirror=false", *PUSH, *lease, "--", remote, f"{oid}:{REF}"]
-    result = _talk(place, remote, args, timeout, check=False)
+    options = [*_look_after(place, remote), *lease]
+    args = ["-c", f"remote.{remote}.mirror=false", *PUSH, *options, "--", remote, f"{oid}:{REF}"]
+    with transferring(place.common_dir, tracking_ref(remote)):  # git moves it after a push
+        result = _talk(place, remote, args, timeout, check=False)
     if result.code == 0:
         return True
     said = [line for line in result.out.decode("utf-8", "replace").splitlines() if line.startswith("!")]
@@ -149,6 +153,15 @@ def push(place: Place, remote: str, oid: str, timeout: float = 60.0, instead_of:
     if reason and any(sign in reason for sign in _BEHIND):
         return False
     raise _explain(remote, reason + "\n" + result.err if reason else result.err)
+
+
+def _look_after(place: Place, remote: str) -> list[str]:
+    """For a remote on a disk here, after which nobody else looks: flush what it receives, and free what a dead push holds."""
+    path = local_path(place, remote)
+    if path is None:
+        return []
+    remove_stale(os.path.join(path, REF + ".lock"))
+    return [f"--receive-pack=git {' '.join(DURABLE)} receive-pack"]
 
 
 def _cwd(place: Place) -> str:

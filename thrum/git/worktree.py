@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from thrum.errors import GitError, Refused, StorageError
 from thrum.git import index
 from thrum.git.branch import BRANCH, REF, walk
+from thrum.git.hookfiles import remove_abandoned
 from thrum.git.locks import remove_stale
 from thrum.git.objects import BLOB, Entry, Objects
 from thrum.git.place import Place, worktrees
@@ -146,7 +147,9 @@ def _replace_index(path: str, data: bytes) -> None:
 
 def _write(metadata: str, path: str, content: str) -> None:
     """Atomically and durably; the temporary file stays out of the logs."""
-    temporary = os.path.join(metadata, f"{os.path.basename(path)}.{os.getpid()}.tmp")
+    name = os.path.join(metadata, os.path.basename(path))
+    remove_abandoned(name)
+    temporary = f"{name}.{os.getpid()}.tmp"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(os.fsencode(content))
         file.flush()

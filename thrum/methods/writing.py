@@ -180,7 +180,9 @@ def _behind(ctx: Context, instant: int, thread_id: str, answers: Json | None) ->
 def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = ()) -> Json:
     """States a message and what goes before it, at once; what became of it. A request that is known already states nothing."""
     known = ctx.mail.get(event["message_id"]) if event.get("request_id") else None
-    if known is None or (known.get("authored_by") or known["agent_id"]) != speaker.me:
+    if known and (known.get("authored_by") or known["agent_id"]) == speaker.me:
+        ctx.append(speaker.me, [])  # whoever sent it first may have been killed before it was durable
+    else:
         after = [] if speaker.me == speaker.name else [_read_by_writer(ctx, speaker, event["message_id"])]
         ctx.append(speaker.me, [*before, event, *after])
         known = ctx.mail.get(event["message_id"]) or {}

@@ -1,7 +1,8 @@
 """The read model's file: opened, built anew when it is missing, damaged or of another version, swapped in whole.
 
 A new database is built beside the old one and renamed over it, so nobody ever reads a half-built one. Who has the old one open
-notices by its inode and opens again. A database knows its own inode: one that was put in its place is not believed.
+notices by its inode and opens again. A database knows its own inode: one that was put in its place is not believed. Where no
+file can be written, on a full disk say, the model is kept in memory for a while.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import glob
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterator
 
 from thrum.errors import StorageError
@@ -31,6 +33,9 @@ _BUILD_PRAGMAS = (
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -65536",
 )
+_TROUBLE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_WHILE = 5.0
+"""Seconds after which a file is tried again; longer where the fold into memory took long."""
 Fill = Callable[[sqlite3.Connection], None]
 
 
@@ -45,9 +50,12 @@ class Database:
         self.generation = 0
         """Grows whenever the connection is to another file than before; inode numbers are given out again."""
         self.connection: sqlite3.Connection = sqlite3.connect(":memory:")
+        self._in_memory_until = 0.0
 
     def refresh(self) -> sqlite3.Connection:
         """The connection; opened anew if the file was replaced, built anew if it is gone."""
+        if time.monotonic() < self._in_memory_until:
+            return self.connection
         if not self.inode or _inode(self.path) != self.inode:
             self._open()
         elif _inode(self.path + "-wal") != self._log_inode:
@@ -64,7 +72,16 @@ class Database:
         """Closes the connection; the next `refresh` opens it again."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
-        self.inode = 0
+        self.inode, self._in_memory_until = 0, 0.0
+
+    def keep_in_memory(self) -> None:
+        """Folds the logs into memory and goes on with that for a while: for a disk that takes no file."""
+        self.close()
+        began = time.monotonic()
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._fold(self.connection)
+        self.generation += 1
+        self._in_memory_until = time.monotonic() + max(_WHILE, 20 * (time.monotonic() - began))
 
     def _open(self) -> None:
         self.close()
@@ -113,21 +130,26 @@ class Database:
             os.chmod(fresh, 0o600)
             for pragma in _BUILD_PRAGMAS:
                 connection.execute(pragma)
-            schema.create(connection)
-            connection.execute("BEGIN")
-            said = [("version", schema.VERSION), ("inode", _inode(fresh))]
-            connection.executemany("INSERT INTO state VALUES (?, ?)", said)
-            with _uncollected():
-                self._fill(connection)
-            connection.execute("COMMIT")
-            schema.finish(connection)
+            self._fold(connection, _inode(fresh))
         except BaseException:
             connection.close()
             _remove(fresh)
             raise
         connection.close()
+        disk.flush(
+            fresh, os.path.dirname(fresh)
+        )  # or a power cut leaves a database with holes, which reads well enough
         _remove(self.path)
         os.replace(fresh, self.path)
+
+    def _fold(self, connection: sqlite3.Connection, inode: int = 0) -> None:
+        schema.create(connection)
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO state VALUES (?, ?)", [("version", schema.VERSION), ("inode", inode)])
+        with _uncollected():
+            self._fill(connection)
+        connection.execute("COMMIT")
+        schema.finish(connection)
 
 
 def is_damage(error: Exception) -> bool:
@@ -152,11 +174,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+
+
+def is_trouble(error: sqlite3.Error) -> bool:
+    """Whether the disk is at fault: full, read-only, an I/O error; and neither the database nor somebody who holds its lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TROUBLE
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,6 +14,10 @@ from collections.abc import Iterator
 from thrum.errors import StorageError
 
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}")
+_ABANDONED = 60.0
+"""Seconds after which a temporary file that nobody holds a lock on was left by a process that was killed."""
 
 
 @contextlib.contextmanager
@@ -25,16 +31,35 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def _cure(error: OSError) -> str:
-    import errno
+    cure = CURES.get(error.errno or 0)
+    return f"{cure}; nothing was stored" if cure else "nothing was stored; `git thrum doctor` looks closer"
 
-    cures = {
-        errno.ENOSPC: "make room on the disk and try again; nothing was stored",
-        errno.EDQUOT: "make room in your quota and try again; nothing was stored",
-        errno.EROFS: "the file system is read-only; nothing was stored",
-        errno.EACCES: "check who owns the repository's .git directory; nothing was stored",
-        errno.EPERM: "check who owns the repository's .git directory; nothing was stored",
-    }
-    return cures.get(error.errno or 0, "nothing was stored; `git thrum doctor` looks closer")
+
+@contextlib.contextmanager
+def blamed() -> Iterator[None]:
+    """Turns an OSError that only the machine can be blamed for, wherever it came up, into a StorageError. Others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CURES or isinstance(error, PermissionError):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        raise StorageError(f"the machine refuses: {error.strerror}{where}", f"{CURES[error.errno]}") from error
+
+
+CURES = {
+    errno.ENOSPC: "make room on the disk and try again",
+    errno.EDQUOT: "make room in your quota and try again",
+    errno.EROFS: "the file system is read-only: make it writable",
+    errno.EIO: "the disk fails: look at the system's log, and make a copy of the repository",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "the whole system has too many open files: close some programs",
+    errno.ENOMEM: "the system is out of memory: close some programs",
+    errno.EACCES: "check who owns the repository's .git directory",
+    errno.EPERM: "check who owns the repository's .git directory",
+}
+"""What helps, by what the system says."""
 
 
 @contextlib.contextmanager
@@ -81,6 +106,17 @@ def make_folder(path: str) -> None:
     sync_folder(parent)
 
 
+def sync_folders(path: str, top: str) -> None:
+    """Makes the way to `path` durable: its entries and those of every folder above it, up to those of `top`.
+
+    That a folder exists does not say that it outlives a power cut: whoever made it may have been killed before its fsync.
+    """
+    sync_folder(path)
+    while path != top and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        sync_folder(path)
+
+
 def sync_folder(path: str) -> None:
     """Makes the entries of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -97,44 +133,88 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def append(path: str, data: bytes) -> None:
-    """Appends `data` durably; after a failure the file is as long as it was before."""
-    is_new = not os.path.exists(path)
-    if is_new:
-        make_folder(os.path.dirname(path))
-    descriptor = os.open(path, APPEND, 0o600)
+def append(path: str, data: bytes, top: str = "") -> None:
+    """Appends `data` durably; after a failure the file is as long as it was before.
+
+    The way to a new file is made durable with it, from `top` down (its own folder, if none is named). A file without content
+    counts as new: whoever made it may have been killed before it went on.
+    """
+    folder = os.path.dirname(path)
+    descriptor = _open_to_append(path, folder)
     try:
         size = os.fstat(descriptor).st_size
         try:
             write_all(descriptor, data)
             os.fdatasync(descriptor)
+            if not size:
+                sync_folders(folder, top or folder)
         except BaseException:
             os.ftruncate(descriptor, size)
             raise
     finally:
         os.close(descriptor)
-    if is_new:
-        sync_folder(os.path.dirname(path))
+
+
+def _open_to_append(path: str, folder: str) -> int:
+    try:
+        return os.open(path, APPEND, 0o600)
+    except FileNotFoundError:
+        make_folder(folder)
+        return os.open(path, APPEND, 0o600)
+
+
+def flush(path: str, top: str) -> None:
+    """Makes what a file holds, and the way to it from `top` down, durable; nothing when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folders(os.path.dirname(path), top)
 
 
 def replace(path: str, data: bytes) -> None:
     """Makes `data` the whole content of `path` (0600), atomically and durably; a symlink there is replaced, not followed."""
-    folder = os.path.dirname(path)
+    folder, name = os.path.split(path)
     make_folder(folder)
-    temporary = f"{folder}/.{os.path.basename(path)}.{secrets.token_hex(6)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    sweep(folder, name)
+    temporary = f"{folder}/.{name}.{secrets.token_hex(6)}"
+    descriptor = os.open(temporary, _MAKE, 0o600)
     try:
-        try:
-            write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        write_all(descriptor, data)
+        os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        os.close(descriptor)
     sync_folder(folder)
+
+
+def sweep(folder: str, name: str = "") -> None:
+    """Removes the temporary files of `replace` (of the file `name` only, if one is named) whose writer was killed."""
+    for found in os.listdir(folder):
+        parsed = _TEMPORARY.fullmatch(found)
+        if parsed and name in ("", parsed[1]):
+            with contextlib.suppress(OSError):
+                _remove_abandoned(f"{folder}/{found}")
+
+
+def _remove_abandoned(path: str) -> None:
+    """Removes a file that is old and that nobody alive holds the lock on. Raises OSError otherwise, BlockingIOError too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.time() - os.fstat(descriptor).st_mtime > _ABANDONED:
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
 
 
 def read(path: str, start: int = 0) -> bytes:

@@ -43,6 +43,7 @@ class Log:
     def append(self, events: Sequence[Event]) -> None:
         """Makes `events` durable, in order, all or none; each gets its `origin`, `seq` and `prev`.
 
+        Without events, what is there already becomes durable: whoever wrote it may have been killed before that.
         Raises BadParams for what no line can hold, StorageError when the disk refuses.
         """
         with disk.explained("write the log"):
@@ -76,14 +77,20 @@ class Log:
                 size = size if number == segment else 0
                 before.append((path, size))
                 data = b"".join(group)
-                disk.append(path, data)
+                disk.append(path, data, self._top)
                 segment, size = number, size + len(data)
         except BaseException:
             _cut_back(before)
             raise
         if not lines:
+            disk.flush(self._path(segment), self._top)
             return tail
         return _Tail(segment, os.stat(self._path(segment)).st_ino, size, tail.seq + len(lines), line_hash(lines[-1]))
+
+    @property
+    def _top(self) -> str:
+        """The repository's own folder: what lies below was made by us, and so is for us to make durable."""
+        return os.path.dirname(os.path.dirname(self.root))
 
     def _path(self, segment: int) -> str:
         return f"{self.root}/{layout.segment_path(self.owner, self.origin, segment)}"

@@ -18,7 +18,7 @@ from thrum.core.codec import BadLine
 from thrum.core.purging import Purged
 from thrum.errors import StorageError
 from thrum.store import news, purges, quarantine, reading, schema
-from thrum.store.database import Database, is_damage, transaction
+from thrum.store.database import Database, is_damage, is_trouble, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
 from thrum.store.purges import Purges
@@ -76,14 +76,18 @@ class Projection:
                     return found if before == 0 else REBUILT
                 return self._with_others(connection, found)
             except news.Rewritten:
-                self.rebuild()
+                self._build_anew()
+            except StorageError:
+                return self._keep_in_memory()
             except sqlite3.DatabaseError as error:
+                if is_trouble(error):
+                    return self._keep_in_memory()
                 if attempt == 2 or not is_damage(error):
                     raise StorageError(
                         f"the read model cannot be written: {error}",
                         "what was sent is safe in the logs; check the disk",
                     ) from error
-                self.rebuild()
+                self._build_anew()
         return REBUILT
 
     def answer(self, ask: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
@@ -95,9 +99,12 @@ class Projection:
             return ask()
         except (sqlite3.DatabaseError, ValueError, TypeError, LookupError) as error:
             # SQLite does not see damage within a value: a line that is none, a document that is no JSON, a text for a number.
-            if not self._is_damage(error):
+            if isinstance(error, sqlite3.Error) and is_trouble(error):
+                self._keep_in_memory()
+            elif self._is_damage(error):
+                self._build_anew()
+            else:
                 raise
-            self.rebuild()
             if may_repeat():
                 return ask()
             raise StorageError(
@@ -117,6 +124,19 @@ class Projection:
         """Throws the read model away and folds it anew from the logs."""
         self.database.close()
         self.database.rebuild()
+
+    def _build_anew(self) -> None:
+        """`rebuild`, in memory where it cannot be done on the disk."""
+        try:
+            self.rebuild()
+        except StorageError:
+            self._keep_in_memory()
+
+    def _keep_in_memory(self) -> News:
+        """Reading goes on where the file cannot be written: what is told is told from memory for a while."""
+        self.database.keep_in_memory()
+        self._seen = _newest(self.database.connection)
+        return REBUILT
 
     def _catch_up(self, connection: sqlite3.Connection) -> News:
         found = list(news.find(connection, self.root))

@@ -19,7 +19,10 @@ FOLDER, FILE = stat.S_IFDIR, stat.S_IFREG
 
 def keep(root: str, path: str, data: bytes) -> None:
     """Writes `data`, which stood in the log file `path` below `root`. Raises OSError."""
-    disk.replace(_place(root, path), data)
+    place = _place(root, path)
+    disk.make_folder(os.path.dirname(place))
+    disk.sweep(os.path.dirname(place))
+    disk.replace(place, data)
 
 
 def note_mending(root: str) -> None:

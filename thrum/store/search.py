@@ -13,7 +13,7 @@ from typing import Any
 from thrum.core import query
 from thrum.core.query import Wanted
 from thrum.errors import StorageError
-from thrum.store.database import transaction
+from thrum.store.database import is_trouble, transaction
 from thrum.store.mailbox import text_of
 
 _CREATE = 'CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (text, tokenize = "unicode61 remove_diacritics 2")'
@@ -35,6 +35,8 @@ class Search:
             self._catch_up(sql)
             return self._find(sql, wanted, size, number)
         except sqlite3.OperationalError as error:
+            if is_trouble(error):
+                raise  # whoever asks goes on in memory
             raise StorageError(
                 f"cannot search: {error}", "the messages are safe; `git thrum rebuild` makes the index anew"
             ) from error

@@ -89,6 +89,10 @@ def hold(root: str, source: LogPath, *copies: bytes, known: bytes = b"", gone: f
             return Held(whole, whole != ours)
 
 
+def _without(data: bytes, lines: set[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in union.split(data) if line not in lines) if lines else data
+
+
 def united(ours: bytes, *copies: bytes, gone: frozenset[bytes] = NOBODY) -> bytes:
     """All copies as one: the longest where it begins with the others, else their union; without the lines that are `gone`."""
     ours = purging.without(ours, gone)
