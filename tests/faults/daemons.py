@@ -17,7 +17,6 @@ from thrum.git import place
 
 def serve(repo: str) -> None:
     """Is the daemon of the repository at `repo`."""
-    os.environ["THRUM_WS_PORT"] = "0"
     here = place.find(repo)
     os.chdir(repo)
     app.warm_up()
