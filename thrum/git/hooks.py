@@ -102,11 +102,11 @@ def uninstall(place: Place) -> list[HookState]:
     for event in EVENTS:
         record = records.get(event)
         for hook in dict.fromkeys([os.path.join(folder, event), *_recorded(place, record)]):
-            if record is not None and record.get("line"):
-                hooklines.take_out(hook, record["line"])
             for path in (hook, *(hook + suffix for suffix in MANAGERS)):
+                if record is not None and record.get("line"):
+                    hooklines.take_out(path, record["line"])
                 if hookfiles.is_untouched(hookfiles.read(path), event, record):
-                    _take_away(path, hook)
+                    _take_away(place, path, hook)
     hookfiles.save_records(
         _records_path(place), {event: record for event, record in records.items() if _still_there(place, record)}
     )
@@ -158,16 +158,20 @@ def who_else(place: Place) -> list[str]:
     return sorted(found - {""})
 
 
-def _take_away(path: str, hook: str) -> None:
-    """Our stub goes, and what it stood before comes back, unless its maker has put it back already."""
-    original = hookfiles.read(hook + ORIGINAL)
-    if (
-        path != hook
-        and hooklines.maker(original)
-        and hooklines.maker(original) == hooklines.maker(hookfiles.read(hook))
-    ):
+def _take_away(place: Place, path: str, hook: str) -> None:
+    """Our stub goes, and what it stood before comes back, unless its maker has put it back already or is gone himself."""
+    maker = hooklines.maker(hookfiles.read(hook + ORIGINAL))
+    is_back = path != hook and maker != "" and maker == hooklines.maker(hookfiles.read(hook))
+    if is_back or (maker == "git-lfs" and _is_without_lfs(place, hook)):
         os.unlink(hook + ORIGINAL)
     hookfiles.take_away(path, hook + ORIGINAL)
+
+
+def _is_without_lfs(place: Place, hook: str) -> bool:
+    """Whether git-lfs was uninstalled: it takes its filter and its pre-push away, and did not find what we stood before."""
+    pushes = hookfiles.read(os.path.join(os.path.dirname(hook), "pre-push"))
+    asked = run(["config", "--get", "filter.lfs.process"], place.worktree or place.common_dir, plain=True, check=False)
+    return hooklines.maker(pushes) != "git-lfs" and asked.code != 0
 
 
 def _state(place: Place, event: str, folder: str, record: Record | None) -> HookState:
@@ -200,7 +204,8 @@ def _renamed(event: str, path: str, content: bytes | None) -> HookState | None:
     who = hooklines.maker(content)
     if content is None:
         return None
-    if hookfiles.is_stub(hookfiles.read(path + ".legacy")):
+    runs_legacy = who == "pre-commit" or b".legacy" in content
+    if runs_legacy and hookfiles.is_stub(hookfiles.read(path + ".legacy")):
         if who and who == hooklines.maker(hookfiles.read(path + ORIGINAL)):
             return HookState(event, "foreign", path, f"{who} was installed twice and calls itself", AGAIN)
         return HookState(event, "chained", path, f"pre-commit runs our stub from {event}.legacy")
