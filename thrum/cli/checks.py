@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from thrum import __version__
-from thrum.cli import chains
+from thrum.cli import chains, strangers
 from thrum.config import Settings
 from thrum.engine import Engine, database_path
 from thrum.errors import ThrumError
@@ -257,6 +257,8 @@ CHECKS: dict[str, Callable[[Patient], tuple[bool, str, str]]] = {
     "socket": _socket,
     "identities": _identities,
     "remote": _remote,
+    "voices": strangers.check_voices,
+    "doors": strangers.check_doors,
     "thrum": _other_thrum,
 }
 """Every check, by name."""
