@@ -501,3 +501,10 @@ def test_the_database_is_nobody_elses_to_read(branch):
     branch.catch_up()
     for name in os.listdir(os.path.dirname(branch.database)):
         assert os.stat(os.path.join(os.path.dirname(branch.database), name)).st_mode & 0o077 == 0, name
+
+
+def test_a_file_in_the_place_of_the_logs_is_read_as_none(tmp_path):
+    (tmp_path / "a-sync").write_text("")
+    projection = module.Projection(str(tmp_path / "a-sync"), str(tmp_path / "read.db"), kit.HERE)
+    assert projection.catch_up().events == 0
+    projection.database.close()

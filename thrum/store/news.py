@@ -123,7 +123,7 @@ def _in_folder(connection: sqlite3.Connection, root: str, folder: str) -> Iterat
 def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iterator[Unread]:
     try:
         found = os.stat(f"{root}/{source.path}", follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if found.st_mode & 0o170000 != 0o100000:
         return
