@@ -45,13 +45,8 @@ def install(place: Place, *, shared: bool = False) -> list[HookState]:
             _configure(place, event)
         return status(place)
     folder = _hooks_dir(place)
-    if not os.path.isdir(folder) and os.path.exists(folder):
-        raise Refused(f"hooks are switched off: core.hooksPath is {folder}", "unset core.hooksPath, or go without")
+    wanted = _wanted(place, folder, shared=shared)
     records = hookfiles.load_records(_records_path(place))
-    wanted = [event for event in EVENTS if _state(place, event, folder, records.get(event)).how == "missing"]
-    if not shared:
-        _refuse_shared(place, folder, wanted)
-    _refuse_name_sensitive(folder, wanted)
     try:
         for event in wanted:
             records[event] = _portable(place, hookfiles.put(os.path.join(folder, event), event))
@@ -59,6 +54,17 @@ def install(place: Place, *, shared: bool = False) -> list[HookState]:
     except OSError as error:
         raise StorageError(f"a hook could not be written: {error}", "check the permissions of " + folder) from error
     return status(place)
+
+
+def refusal(place: Place) -> Refused | None:
+    """Why `install` would refuse; None when it would not."""
+    if version() >= CONFIG_HOOKS:
+        return None
+    try:
+        _wanted(place, _hooks_dir(place), shared=False)
+    except Refused as refused:
+        return refused
+    return None
 
 
 def uninstall(place: Place) -> list[HookState]:
@@ -89,6 +95,18 @@ def status(place: Place) -> list[HookState]:
         else _state(place, event, folder, records.get(event))
         for event in EVENTS
     ]
+
+
+def _wanted(place: Place, folder: str, *, shared: bool) -> list[str]:
+    """The events that are to be hooked. Raises Refused."""
+    if not os.path.isdir(folder) and os.path.exists(folder):
+        raise Refused(f"hooks are switched off: core.hooksPath is {folder}", "unset core.hooksPath, or go without")
+    records = hookfiles.load_records(_records_path(place))
+    wanted = [event for event in EVENTS if _state(place, event, folder, records.get(event)).how == "missing"]
+    if not shared:
+        _refuse_shared(place, folder, wanted)
+    _refuse_name_sensitive(folder, wanted)
+    return wanted
 
 
 def _state(place: Place, event: str, folder: str, record: Record | None) -> HookState:

@@ -1,0 +1,126 @@
+"""Who works here and with what: identities, hooks and whoever else hooks in, the remote, programs of our name."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import time
+
+from thrum.cli.checks.patient import Finding, Patient, bad, moved_away, some, well
+from thrum.cli.plan import Style
+from thrum.cli.text import count, when
+from thrum.errors import ThrumError
+from thrum.git import hooks, neighbours, remote
+from thrum.git.hookfiles import ORIGINAL
+from thrum.git.hooks import HookState
+from thrum.git.place import worktrees
+from thrum.store import identities
+from thrum.sync import state
+
+_SYNC = {
+    "off": "sync is switched off (thrum.sync is false)",
+    "no_remote": "there is no remote, everything stays on this machine",
+    "idle": "not synced yet",
+}
+
+
+def hooks_(patient: Patient) -> Finding:
+    """Ours, and who else hooks in."""
+    states = hooks.status(patient.place)
+    others = neighbours.present(patient.place)
+    beside = f"; beside us: {', '.join(others)}" if others else ""
+    odd = [state for state in states if state.how == "foreign"]
+    lost = [state for state in states if state.how == "missing"]
+    if odd:
+        told = "; ".join(f"{state.event}: {state.note}" for state in odd)
+        commands = [command for command in map(_cure, odd) if command]
+        return bad(told + beside, " && ".join([*commands, "git thrum hooks install"]) if commands else "")
+    if len(lost) == len(states):
+        return _without_hooks(patient, beside)
+    if lost:
+        return _half_hooked(patient, f"not installed: {', '.join(state.event for state in lost)}", beside)
+    notes = "; ".join(state.note for state in states if state.note)
+    return well((notes or "installed") + beside)
+
+
+def _without_hooks(patient: Patient, beside: str) -> Finding:
+    refusal = hooks.refusal(patient.place)
+    if refusal is None:
+        return well(f"not installed: what you do is noticed later{beside}", "git thrum hooks install")
+    return well(f"not installed: {refusal}; {refusal.hint}{beside}")
+
+
+def _half_hooked(patient: Patient, told: str, beside: str) -> Finding:
+    refusal = hooks.refusal(patient.place)
+    if refusal is None:
+        return bad(told + beside, "git thrum hooks install")
+    return bad(f"{told}: {refusal}; {refusal.hint}{beside}")
+
+
+def _cure(state: HookState) -> str:
+    """The command that makes room for our stub; "" where only the person can."""
+    if "was changed" in state.note:
+        return moved_away(state.path)
+    if "replaced our stub" in state.note:
+        return moved_away(state.path + ORIGINAL)
+    return ""
+
+
+def identities_(patient: Patient) -> Finding:
+    """Every worktree's identity files can be read."""
+    broken, names = [], []
+    for place in worktrees(patient.place):
+        folder = place.identities_dir or ""
+        broken += [os.path.join(folder, name) for name in identities.broken(folder)]
+        names += [f"{identity.agent_id} in {place.name}" for identity in identities.present(folder)]
+    if broken:
+        return bad(f"no identity files: {some(broken)}", " && ".join(map(moved_away, broken)))
+    return well(some(names) or "nobody yet", "" if names else "git thrum quickstart --role implementer --module main")
+
+
+def remote_(patient: Patient) -> Finding:
+    """The last sync, whether it worked, and what waits."""
+    known, place, settings = state.load(patient.place.sync_dir), patient.place, patient.settings
+    told = state.describe(known, place.log_root, patient.origin, enabled=settings.sync, running=False)
+    last = f", last synced {_ago(told['last_sync_at'])}" if told.get("last_sync_at") else ""
+    if told["sync_state"] == "off":
+        return well(_SYNC["off"])
+    name = remote.pick(place, settings.remote)
+    where = f"{name} ({remote.url(place, name)})" if name else _SYNC["no_remote"]
+    if name and told.get("last_error"):
+        hint = f"; {told['hint']}" if told.get("hint") else ""
+        return bad(f"{where}: the last sync failed: {told['last_error']}{last}{hint}")
+    waits = f"{count(told['pending'], 'event')} to push" if told.get("pending") else ""
+    detail = ", ".join(filter(None, [where if last or not name else f"{where}: not synced yet", waits])) + last
+    return well(detail, "git thrum sync force" if name and (waits or not last) else "")
+
+
+def _ago(written: str) -> str:
+    return when(written, Style(now=time.time_ns()))
+
+
+def programs(patient: Patient) -> Finding:
+    """Which `git thrum` and which `thrum` a shell finds."""
+    ours, path = shutil.which("git-thrum"), shutil.which("thrum")
+    told = f"git thrum is {ours}" if ours else "git-thrum is not on the PATH: git does not find it"
+    if path is None:
+        return well(told)
+    with open(path, "rb") as file:
+        is_script = file.read(2) == b"#!"
+    if not is_script:
+        return well(f"{told}; {path} is another program of that name: write `git thrum`, so that this one is meant")
+    return well(f"{told}; thrum is {path}")
+
+
+def settings(patient: Patient) -> Finding:
+    """Every setting makes sense."""
+    from thrum.cli.console import settings_of
+
+    try:
+        settings_of(patient.place)
+    except ThrumError as error:
+        key = str(error).split()[0]
+        unset = f"unset {key}" if key.isupper() else f"git config --unset-all {shlex.quote(key)}"
+        return bad(f"{error}; {error.hint}; until then the defaults count", unset)
+    return well("make sense")
