@@ -246,6 +246,10 @@ def a_bad_setting(path):
     kit.git(path, "config", "thrum.interval", "soon")
 
 
+def a_bad_setting_of_the_users(path):
+    kit.git(path, "config", "--global", "thrum.wsPort", "none")
+
+
 def a_broken_identity(path):
     (path / ".thrum/identities/zed's.json").write_text("{")
 
@@ -290,6 +294,7 @@ BROKEN = [
     a_replaced_stub,
     a_missing_stub,
     a_bad_setting,
+    a_bad_setting_of_the_users,
     a_broken_identity,
     a_socket_that_is_a_file,
 ]

@@ -285,3 +285,13 @@ def test_before_init_they_say_so(thrum, tmp_path):
     for words in (["export", "x"], ["import", "x"], ["backup"], ["verify"]):
         ended = thrum(*words, "--json")
         assert (ended.code, ended.json["error"]["kind"]) == (1, "NotInitialised")
+
+
+def test_a_repository_of_another_object_format(two, tmp_path):
+    ann, _ = two
+    kit.git(tmp_path, "init", "-q", "--object-format=sha256", str(tmp_path / "other"))
+    there = ann.at(tmp_path / "other")
+    there.ok("init")
+    for here, to, name in ((ann, there, "1"), (there, ann, "2")):
+        here.ok("export", tmp_path / name)
+        assert "git cannot mix them" in to("import", tmp_path / name).err

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from thrum import __version__
-from thrum.cli.checks import Check
+from thrum.cli.checks import Check, examine
+from thrum.cli.checks.patient import UNSEEN
 from thrum.cli.console import here, settings_of, style, tell
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
@@ -23,9 +24,8 @@ from thrum.git.place import Place
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Heal what can be healed without losing anything.")] = False,
 ) -> Local:
-    """One line a check: repository, branch, logs, read model, hooks, daemon, port, identities, remote and more.
-
-    Below what is wrong stands what --fix does about it, or the command that helps. Without --fix nothing is changed.
+    """One line a check: repository, branch, logs, read model, hooks, daemon, port, identities, remote and more. Below what
+    is wrong stands what --fix does about it, and the command that helps. Without --fix nothing is changed.
     """
     return Local(lambda options: _doctor(options, fix))
 
@@ -43,14 +43,12 @@ def version() -> Local:
 
 
 def _doctor(options: Options, fix: bool) -> int:
-    from thrum.cli import checks
-
     try:
         place = here(options)
     except ThrumError as error:
-        found = [checks.Check("repository", False, f"{error}; {error.hint}" if error.hint else str(error))]
+        found = [Check("repository", False, f"{error}; {error.hint}" if error.hint else str(error))]
     else:
-        found = checks.examine(place, _settings(place), fix)
+        found = examine(place, _settings(place), fix)
     healthy = all(check.ok for check in found)
     result = {"healthy": healthy, "checks": [check.as_json() for check in found]}
     return tell(options, result, shown(found, style(options)), code=0 if healthy else 1, asked=True)
@@ -70,7 +68,7 @@ def shown(found: Sequence[Check], style: Style) -> str:
     indent = " " * (wide + 6)
     lines = []
     for check in found:
-        mark = color("ok", "green", style) if check.ok else color("!!", "red", style)
+        mark = _mark(check, style)
         lines.append(f"{mark}  {pad(check.name, wide)}  {line(check.detail)}")
         lines += [f"{indent}{color('healed', 'green', style)}: {line(sentence)}" for sentence in check.healed]
         if check.heals:
@@ -79,6 +77,12 @@ def shown(found: Sequence[Check], style: Style) -> str:
             lines.append(f"{indent}try: {line(check.fix)}")
     wrong = sum(not check.ok for check in found)
     return "\n".join([*lines, f"{count(wrong, 'thing')} to look at" if wrong else "all is well"]) + "\n"
+
+
+def _mark(check: Check, style: Style) -> str:
+    if check.ok and check.detail.startswith(UNSEEN):
+        return color("--", "dim", style)
+    return color("ok", "green", style) if check.ok else color("!!", "red", style)
 
 
 def _check(options: Options) -> int:

@@ -60,9 +60,8 @@ def log(
         bool, typer.Option("--set-aside", help="With the lines that count for nothing, and why they do.")
     ] = False,
 ) -> Local:
-    """Newest first, one line an event; every log keeps its own order, whatever its clock did.
-
-    With --json every event comes as it was written, with its file, its place there and its line's hash.
+    """One line an event; every log keeps its own order, whatever its clock did. With --json every event comes as it was
+    written, with its file, its place there and the hash of its line.
 
     git thrum log --agent @reviewer --since 2d
     """

@@ -29,9 +29,10 @@ def verify(
         bool, typer.Option("--remote", help="Compare with the remote, too; 1 if either side has what the other lacks.")
     ] = False,
 ) -> Local:
-    """Every git object of a-sync, every line of every log, every row of the read model; 1 if anything is wrong.
+    """Every git object of a-sync, every line of every log, every row of the read model. Nothing is changed by it;
+    `git thrum doctor --fix` heals what can be healed.
 
-    Nothing is changed. `git thrum doctor --fix` heals what can be healed.
+    git thrum verify --remote
     """
     return Local(lambda options: _verify(options, remote))
 

@@ -112,20 +112,24 @@ def _sync_folder(path: str) -> None:
 def _branch_in(place: Place, path: str) -> str:
     """The reference in the bundle that is a-sync. Raises Refused, GitError."""
     with _explained(path, "read"), open(path, "rb") as file:
-        head = file.read(16)
+        head = file.read(4096)
     if not head.startswith(b"# v"):
         raise Refused(f"{path} is no git bundle", "`git thrum export FILE` makes one")
+    theirs = "sha256" if b"\n@object-format=sha256\n" in head else "sha1"
+    ours = run(["rev-parse", "--show-object-format"], place.common_dir).out.decode("ascii").strip()
+    if theirs != ours:
+        raise Refused(f"{path} is a bundle of a {theirs} repository, and this is a {ours} one", "git cannot mix them")
     listed = run(["bundle", "list-heads", path], place.common_dir, check=False)
     if listed.code:
         raise GitError(f"{path} could not be read: {_BROKEN}", "nothing was changed; take another copy of the file")
     names = [line.partition(" ")[2] for line in listed.out.decode("utf-8", "replace").splitlines()]
-    ours = [name for name in names if name == REF] or [name for name in names if _PLAIN.fullmatch(name)]
-    if len(ours) != 1:
-        there = f"only {', '.join(names[:3])}" if names and not ours else f"{len(ours)} of them"
+    fitting = [name for name in names if name == REF] or [name for name in names if _PLAIN.fullmatch(name)]
+    if len(fitting) != 1:
+        there = f"only {', '.join(names[:3])}" if names and not fitting else f"{len(fitting)} of them"
         raise Refused(
             f"{path} does not hold one branch {BRANCH}, but {there}", f"git bundle create FILE {BRANCH} makes one"
         )
-    return ours[0]
+    return fitting[0]
 
 
 def _verify(place: Place, path: str) -> None:

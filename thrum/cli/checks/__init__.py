@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from thrum.cli.checks import logs, people, running
-from thrum.cli.checks.patient import Finding, Look, Patient, bad, well
+from thrum.cli.checks.patient import UNSEEN, Finding, Look, Patient, bad, well
 from thrum.config import Settings
 from thrum.errors import NotInitialised, ThrumError
 from thrum.git.place import Place
@@ -60,7 +60,7 @@ def examine(place: Place, settings: Settings, heal: bool) -> list[Check]:
 
 def _check(name: str, look: Look, patient: Patient, heal: bool) -> Check:
     if name in NEEDS_HOUSE and not patient.place.is_initialised:
-        return Check(name, True, "not looked at: thrum is not set up here")
+        return Check(name, True, f"{UNSEEN}: thrum is not set up here")
     found, healed = _guarded(lambda: look(patient)), list[str]()
     if heal and found.heal is not None:
         found, healed = _healed(found, found.heal, look, patient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from thrum.cli.checks.patient import FIX, Finding, Patient, aside, bad, curable, moved_away, some, well
+from thrum.cli.checks.patient import FIX, UNSEEN, Finding, Patient, aside, bad, curable, moved_away, some, well
 from thrum.cli.text import count
 from thrum.core import layout
 from thrum.errors import GitError
@@ -20,7 +20,7 @@ from thrum.sync.audit import Audit
 from thrum.sync.cycle import Cycle
 
 OLDEST_GIT = (2, 30, 0)
-_NO_LOGS = "not looked at: the logs are not where they should be"
+_NO_LOGS = f"{UNSEEN}: the logs are not where they should be"
 
 
 def repository(patient: Patient) -> Finding:

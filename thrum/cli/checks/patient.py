@@ -32,6 +32,7 @@ class Finding(NamedTuple):
 
 
 Look = Callable[["Patient"], Finding]
+UNSEEN = "not looked at"
 FIX = "git thrum doctor --fix"
 
 

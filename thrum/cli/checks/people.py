@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import time
 
@@ -12,12 +11,14 @@ from thrum.cli.plan import Style
 from thrum.cli.text import count, when
 from thrum.errors import ThrumError
 from thrum.git import hooks, neighbours, remote
+from thrum.git.command import run
 from thrum.git.hookfiles import ORIGINAL
 from thrum.git.hooks import HookState
 from thrum.git.place import worktrees
 from thrum.store import identities
 from thrum.sync import state
 
+_SCOPES = ("local", "global", "system", "worktree")
 _SYNC = {
     "off": "sync is switched off (thrum.sync is false)",
     "no_remote": "there is no remote, everything stays on this machine",
@@ -75,7 +76,7 @@ def identities_(patient: Patient) -> Finding:
         broken += [os.path.join(folder, name) for name in identities.broken(folder)]
         names += [f"{identity.agent_id} in {place.name}" for identity in identities.present(folder)]
     if broken:
-        return bad(f"no identity files: {some(broken)}", " && ".join(map(moved_away, broken)))
+        return bad(f"cannot be read as identities: {some(broken)}", " && ".join(map(moved_away, broken)))
     return well(some(names) or "nobody yet", "" if names else "git thrum quickstart --role implementer --module main")
 
 
@@ -91,7 +92,7 @@ def remote_(patient: Patient) -> Finding:
     if name and told.get("last_error"):
         hint = f"; {told['hint']}" if told.get("hint") else ""
         return bad(f"{where}: the last sync failed: {told['last_error']}{last}{hint}")
-    waits = f"{count(told['pending'], 'event')} to push" if told.get("pending") else ""
+    waits = f"{count(told['pending'], 'event')} to push" if name and told.get("pending") else ""
     detail = ", ".join(filter(None, [where if last or not name else f"{where}: not synced yet", waits])) + last
     return well(detail, "git thrum sync force" if name and (waits or not last) else "")
 
@@ -121,6 +122,15 @@ def settings(patient: Patient) -> Finding:
         settings_of(patient.place)
     except ThrumError as error:
         key = str(error).split()[0]
-        unset = f"unset {key}" if key.isupper() else f"git config --unset-all {shlex.quote(key)}"
-        return bad(f"{error}; {error.hint}; until then the defaults count", unset)
+        return bad(f"{error}; {error.hint}; until then the defaults count", _unset(patient, key))
     return well("make sense")
+
+
+def _unset(patient: Patient, key: str) -> str:
+    """The command that takes a setting away where it was made."""
+    if key.isupper():
+        return f"unset {key}"
+    cwd = patient.place.worktree or patient.place.common_dir
+    found = run(["config", "--show-scope", "--get", key], cwd, plain=True, check=False).out
+    scope = found.partition(b"\t")[0].decode("ascii", "replace")
+    return f"git config --{scope} --unset-all {key}" if scope in _SCOPES else ""
