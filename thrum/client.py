@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from thrum.engine import Claim
     from thrum.git.place import Place
 
-LOCAL = ("init", "setup", "migrate", "mcp", "daemon", "hooks", "doctor", "rebuild", "version", "completion", "help")
+LOCAL = (
+    *("init", "setup", "migrate", "mcp", "daemon", "hooks", "log", "export", "import", "backup", "verify", "doctor"),
+    *("rebuild", "version", "completion", "help"),
+)
 """Commands that never go to the daemon."""
 HOME = ("-h", "--help", "-", "--stdin")
 """Words that need this process: its terminal, its standard input."""

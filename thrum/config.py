@@ -85,6 +85,13 @@ def state_dir() -> str:
     return _private(platformdirs.user_state_dir("git-thrum", appauthor=False))
 
 
+def data_dir() -> str:
+    """The user's directory for what is worth keeping, made 0700. Raises StorageError."""
+    import platformdirs
+
+    return _private(platformdirs.user_data_dir("git-thrum", appauthor=False))
+
+
 def _private(path: str) -> str:
     """`path` as a directory of this user's that nobody else may enter."""
     import contextlib

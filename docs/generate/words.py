@@ -38,6 +38,7 @@ FILES = [
     (".thrum/identities/NAME.json", "who works in this worktree"),
     (".thrum/var/", "the read model, the daemon's socket, its ports and tokens; nothing that cannot be made anew"),
     (".git/thrum-sync/a-sync/", "the logs: a worktree of the branch a-sync"),
+    ("~/.local/share/git-thrum/backups/", "what `git thrum backup` keeps, a folder for each repository"),
 ]
 NOTIFICATIONS = [
     (

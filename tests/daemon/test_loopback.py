@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,3 +77,14 @@ def test_a_machine_without_ipv6_does_without(monkeypatch: pytest.MonkeyPatch) ->
         pass
     with listening(port) as sockets:
         assert [one.family for one in sockets] == [socket.AF_INET]
+
+
+def test_whoever_holds_a_port_is_named() -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        port = squatter.getsockname()[1]
+        assert not loopback.is_taken(port)
+        squatter.listen()
+        assert loopback.is_taken(port)
+        assert loopback.holder(port).endswith(f"(pid {os.getpid()})")
+    assert not loopback.is_taken(port) and loopback.holder(port) == ""

@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from thrum.cli.strangers import check_doors, check_voices
 
 from tests import kit
 from tests.faults.crowd import Daemon, RawSocket, Wire, soon
 from thrum.cli.checks import Patient
-from thrum.cli.strangers import check_doors, check_voices
 from thrum.config import Settings
 from thrum.core import ids
 from thrum.engine import Claim

@@ -1,6 +1,5 @@
 """Other tools that hook into git, before us and after us: theirs run as they would without us, and so does ours."""
 
-import itertools
 import os
 
 import pytest

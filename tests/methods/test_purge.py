@@ -27,7 +27,7 @@ def test_what_is_confirmed_is_gone_with_all_that_was_said_about_it(team, logs):
 
 
 def test_who_everybody_is_and_what_they_work_on_stays(team):
-    ann, bob, cat = team
+    ann, bob, _ = team
     session = bob("agent.whoami")["session_id"]
     bob("session.setIntent", intent="to stay")
     ann("purge", before="0s", confirm=True)

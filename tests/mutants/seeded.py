@@ -1,5 +1,7 @@
 """The defects, each a text of the program and what stands there instead, and the tests that should notice."""
 
+# ruff: noqa: E501  # what is sought stands here as it stands there
+
 from __future__ import annotations
 
 import os

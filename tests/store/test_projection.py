@@ -552,3 +552,10 @@ def test_another_process_that_reads_on_between_two_looks_at_a_file_is_no_reason_
     assert not meanwhile and found is not REBUILT
     assert branch.projection.database.generation == generation
     other.database.close()
+
+
+def test_a_file_in_the_place_of_the_logs_is_read_as_none(tmp_path):
+    (tmp_path / "a-sync").write_text("")
+    projection = module.Projection(str(tmp_path / "a-sync"), str(tmp_path / "read.db"), kit.HERE)
+    assert projection.catch_up().events == 0
+    projection.database.close()

@@ -515,3 +515,42 @@ def test_commits_are_ours_and_name_nobody(pair):
     said = set(kit.git(ann.path, "log", "--format=%an <%ae> %cn <%ce> %G?", REF).splitlines())
     assert said == {"git thrum <thrum@localhost> git thrum <thrum@localhost> N"}
     assert all("[skip ci]" in body for body in kit.git(ann.path, "log", "-z", "--format=%B", REF).split("\0") if body)
+
+
+# The half without a network
+
+
+def test_settling_commits_what_is_on_disk_and_forgets_nothing_of_the_remote(pair, monkeypatch):
+    ann, _ = pair
+    ann.works()
+    ann.send()
+    before = ann.state
+    monkeypatch.setattr(cycle, "remote", None)
+    assert ann.cycle().settle() == 0
+    assert content(ann.path, ann.log) == (ann.fragments()[ann.log])
+    kept = ("remote", "url", "reached", "reached_head", "last_success", "error")
+    assert {name: ann.state.get(name) for name in kept} == {name: before.get(name) for name in kept}
+    assert ann.status()["pending"] == 1 and ann.is_sound()
+
+
+def test_settling_looks_at_files_that_count_as_sealed(pair, monkeypatch):
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 1000)
+    ann, _ = pair
+    for _ in range(6):
+        ann.send("x" * 300)
+    ann.works()
+    first = f"{ann.root}/{ann.log}"
+    whole = disk.read(first)
+    os.truncate(first, whole.index(b"\n") + 1)
+    ann.cycle().settle()
+    assert disk.read(first) == whole
+
+
+def test_settling_takes_in_a_commit_as_a_fetch_does(pair):
+    ann, bob = pair
+    bob.send("from bob")
+    bob.works()
+    kit.git(ann.path, "fetch", "-q", str(bob.path), REF)
+    theirs = hash_of(ann.path, "FETCH_HEAD")
+    assert ann.cycle().settle(theirs) == 1
+    assert len(ann.messages()) == 1 and ann.is_sound()

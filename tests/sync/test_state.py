@@ -156,3 +156,8 @@ def test_reach_is_forgotten_with_the_address():
     assert known["reached"]
     reach.note_address(known, "there")
     assert known == {"url": "there"}
+
+
+def test_a_file_in_the_place_of_the_logs_holds_nothing_that_waits(tmp_path):
+    (tmp_path / "a-sync").write_text("")
+    assert state.pending(str(tmp_path / "a-sync"), {}, "0000000000aa") == 0

@@ -84,6 +84,13 @@ COMMANDS: Table = {
     "mcp": {
         "serve": Command("mcp:serve", "Be an MCP server: thrum as tools for a model, over standard input and output.")
     },
+    "log": Command("log:log", "Show the raw history, straight from the logs, newest first."),
+    "export": Command("bundle:export", "Write all logs into one file."),
+    "import": Command("bundle:import_", "Take in the logs of a file that `export` or `backup` wrote."),
+    "backup": Command("bundle:backup", "Keep all logs in a file with the time in its name."),
+    "verify": Command(
+        "verify:verify", "Read every object, line and row again, and say what is true; 1 if it is not whole."
+    ),
     "doctor": Command("doctor:doctor", "Look closely at everything, and say what is wrong; 1 if something is."),
     "rebuild": Command("doctor:rebuild", "Build the read model anew from the logs."),
     "version": Command("doctor:version", "Say which version this is."),

@@ -10,19 +10,23 @@ from typing import Annotated
 import typer
 
 from thrum import __version__
-from thrum.cli.checks import Check
+from thrum.cli.checks import Check, examine
+from thrum.cli.checks.patient import UNSEEN
 from thrum.cli.console import here, settings_of, style, tell
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
 from thrum.cli.text import color, count, lasting, line, pad
-from thrum.errors import NotInitialised
+from thrum.config import Settings
+from thrum.errors import NotInitialised, ThrumError
 from thrum.git.place import Place
 
 
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Heal what can be healed without losing anything.")] = False,
 ) -> Local:
-    """Repository, branch, logs, read model, hooks, daemon, identities, remote: one line each."""
+    """One line a check: repository, branch, logs, read model, hooks, daemon, port, identities, remote and more. Below what
+    is wrong stands what --fix does about it, and the command that helps. Without --fix nothing is changed.
+    """
     return Local(lambda options: _doctor(options, fix))
 
 
@@ -39,26 +43,46 @@ def version() -> Local:
 
 
 def _doctor(options: Options, fix: bool) -> int:
-    from thrum.cli import checks
-
-    place = _ready(options)
-    found = checks.examine(place, settings_of(place), fix)
+    try:
+        place = here(options)
+    except ThrumError as error:
+        found = [Check("repository", False, f"{error}; {error.hint}" if error.hint else str(error))]
+    else:
+        found = examine(place, _settings(place), fix)
     healthy = all(check.ok for check in found)
-    result = {"healthy": healthy, "checks": [check._asdict() for check in found]}
+    result = {"healthy": healthy, "checks": [check.as_json() for check in found]}
     return tell(options, result, shown(found, style(options)), code=0 if healthy else 1, asked=True)
 
 
+def _settings(place: Place) -> Settings:
+    """The settings; where they make no sense, which is told of by a check of its own, the defaults."""
+    try:
+        return settings_of(place)
+    except ThrumError:
+        return Settings()
+
+
 def shown(found: Sequence[Check], style: Style) -> str:
-    """A line a check, and below it what would help."""
+    """A line a check; below it what was healed, what `--fix` would do, and what would help."""
     wide = max(len(check.name) for check in found)
+    indent = " " * (wide + 6)
     lines = []
     for check in found:
-        mark = color("ok", "green", style) if check.ok else color("!!", "red", style)
+        mark = _mark(check, style)
         lines.append(f"{mark}  {pad(check.name, wide)}  {line(check.detail)}")
+        lines += [f"{indent}{color('healed', 'green', style)}: {line(sentence)}" for sentence in check.healed]
+        if check.heals:
+            lines.append(f"{indent}--fix {line(check.heals)}")
         if check.fix and (not check.ok or style.verbose):
-            lines.append(f"{' ' * (wide + 6)}try: {line(check.fix)}")
+            lines.append(f"{indent}try: {line(check.fix)}")
     wrong = sum(not check.ok for check in found)
     return "\n".join([*lines, f"{count(wrong, 'thing')} to look at" if wrong else "all is well"]) + "\n"
+
+
+def _mark(check: Check, style: Style) -> str:
+    if check.ok and check.detail.startswith(UNSEEN):
+        return color("--", "dim", style)
+    return color("ok", "green", style) if check.ok else color("!!", "red", style)
 
 
 def _check(options: Options) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 
 TRIES = 100
@@ -28,6 +29,49 @@ def listen(wanted: int) -> list[socket.socket]:
 def port_of(listening: list[socket.socket]) -> int:
     """Their common port."""
     return int(listening[0].getsockname()[1])
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on the port; asked of the kernel's table, else by a try."""
+    if os.path.exists("/proc/net/tcp"):
+        return bool(_listening(port))
+    try:
+        for listening in _listen_on(port):
+            listening.close()
+    except (_Taken, OSError):
+        return True
+    return False
+
+
+def holder(port: int) -> str:
+    """Who listens on the port of the loopback, as `name (pid 123)`; "" when the system does not tell us."""
+    wanted = _listening(port)
+    for pid in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int) if wanted and os.path.isdir("/proc") else []:
+        if wanted & _sockets_of(pid):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                return f"{file.read().strip()} (pid {pid})"
+    return ""
+
+
+def _listening(port: int) -> set[str]:
+    """The inodes of the sockets that listen on a port, from the kernel's own table."""
+    found = set[str]()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as file:
+            rows = [line.split() for line in file.read().splitlines()[1:]]
+            found |= {row[9] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    return found
+
+
+def _sockets_of(pid: str) -> set[str]:
+    """The inodes of a process's sockets; none where we may not look."""
+    found = set[str]()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                kind, _, inode = os.readlink(f"/proc/{pid}/fd/{name}").partition(":")
+                found |= {inode.strip("[]")} if kind == "socket" else set()
+    return found
 
 
 class _Taken(Exception):

@@ -146,7 +146,7 @@ def _in_file(connection: sqlite3.Connection, root: str, source: LogPath) -> Iter
     inode, position, mtime, proof = connection.execute(query, (source.path,)).fetchone() or (0, 0, 0, b"")
     try:
         found = os.stat(f"{root}/{source.path}", follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if found.st_mode & 0o170000 != 0o100000:
         return

@@ -67,6 +67,22 @@ class Cycle:
         except ThrumError as error:
             return Report(False, str(error), error.hint)
 
+    def settle(self, theirs: str | None = None) -> int:
+        """The half that needs no network: unites disk, branch and the commit `theirs`, and commits; a look at every file.
+
+        How many log files came or grew. What is known of the remote stays. Raises ThrumError.
+        """
+        with disk.explained("unite the logs"), self._turn():
+            known = state.load(self.place.sync_dir)
+            known["checked"] = None
+            work = _Work(self.place, self.settings, self.origin, self._ingest, known)
+            try:
+                work.settle(theirs)
+            finally:
+                work.close()
+                state.save(self.place.sync_dir, known)
+            return work.received
+
     def _run(self, push: bool) -> Report:
         known = state.load(self.place.sync_dir)
         work = _Work(self.place, self.settings, self.origin, self._ingest, known)
@@ -155,6 +171,12 @@ class _Work:
             f"the remote {name} moved on {attempt + 1} times while we pushed",
             "nothing is lost: the next cycle tries again",
         )
+
+    def settle(self, theirs: str | None) -> str:
+        """Disk, branch and the commit `theirs` as one; the branch's tip."""
+        worktree.ensure(self.place)
+        branch.ensure(self.objects, self.place, None)
+        return self._unite_or_refound(theirs)
 
     def _look(self, name: str | None) -> tuple[str | None, RemoteError | None]:
         """The remote's tip, or why it is not known."""

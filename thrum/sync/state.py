@@ -132,5 +132,5 @@ def _word(state: Json, enabled: bool, waiting: int) -> str:
 def _children(path: str) -> list[str]:
     try:
         return sorted(os.listdir(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
