@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from thrum.cli.checks.patient import Finding, Patient, bad, some, well
+import os
+
+from thrum.cli.checks.patient import UNSEEN, Finding, Patient, bad, some, well
 from thrum.daemon import lifecycle
 from thrum.store import voices
 from thrum.store.projection import Projection
@@ -19,6 +21,8 @@ _REASONS = {
 def voices_(patient: Patient) -> Finding:
     """Lines that edit, delete or claim what is another's; names that speak from two clones are no fault."""
     root = patient.place.log_root
+    if os.path.islink(patient.database) or not os.path.isfile(patient.database):
+        return well(f"{UNSEEN}: the read model is not where it should be")
     told = Projection(root, patient.database, patient.origin)
     try:
         told.catch_up()
