@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import http.server
 import os
 import re
@@ -251,3 +252,68 @@ def _await(server, command, folder):
             raise NoSshd("sshd lets this user not in: " + done.stderr[-300:])
         time.sleep(0.05)
     raise NoSshd("sshd does not answer")
+
+
+@contextlib.contextmanager
+def git_daemon(folder, largest_file=None):
+    """git's own server over `folder`, that takes pushes: (port, process). With a `largest_file` its disk is full beyond it."""
+    port = free_port()
+    line = [
+        "git",
+        "daemon",
+        "--reuseaddr",
+        "--listen=127.0.0.1",
+        f"--port={port}",
+        "--export-all",
+        f"--base-path={folder}",
+    ]
+    limited = ["prlimit", f"--fsize={largest_file}", *line] if largest_file is not None else line
+    server = subprocess.Popen(
+        [*limited, "--enable=receive-pack", str(folder)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _await_port(port)
+        yield port, server
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(10)
+
+
+def _await_port(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens at {port}")
+
+
+@contextlib.contextmanager
+def meddler(port, relay):
+    """A port whose connections go to `port`: what the server says is handed to `relay(data, to)`, which may do without."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        threading.Thread(target=_meddle, args=(listener, port, relay), daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+
+
+def _meddle(listener, port, relay):
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            server = socket.create_connection(("127.0.0.1", port))
+            threading.Thread(target=_pass_on, args=(client, server, server.sendall), daemon=True).start()
+            handle = functools.partial(relay, to=client)
+            threading.Thread(target=_pass_on, args=(server, client, handle), daemon=True).start()
+
+
+def _pass_on(source, target, handle):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            handle(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
