@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.faults.ledger import PROPERTY, Ledger, table
+from tests.sync.conftest import pair, team  # noqa: F401 (fixtures)
 
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
 """`make soak`: the long form."""

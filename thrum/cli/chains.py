@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from thrum.core import codec, layout
 from thrum.core.codec import BadLine, Event
-from thrum.store import disk
+from thrum.store import disk, quarantine
 from thrum.store.log import line_hash
 
 
 def broken(root: str) -> list[str]:
     """A sentence for each place at which a log below `root` lacks something or was changed."""
-    return [sentence for log in sorted(_logs(root)) for sentence in _examine(root, log)]
+    misplaced = list(quarantine.misplaced(root))
+    return misplaced + [sentence for log in sorted(_logs(root)) for sentence in _examine(root, log)]
 
 
 def _logs(root: str) -> Iterator[str]:
@@ -51,10 +52,18 @@ def _lines(root: str, log: str) -> Iterator[tuple[str, bytes]]:
         for name in _children(f"{root}/{log}/{folder}"):
             path = f"{log}/{folder}/{name}"
             if layout.parse_path(path) is not None:
-                data = disk.read(f"{root}/{path}")
+                data = _read(f"{root}/{path}")
                 for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
                     if line:
                         yield path, line
+
+
+def _read(path: str) -> bytes:
+    """The file's bytes; none where it cannot be read, which is told of elsewhere."""
+    try:
+        return disk.read(path)
+    except OSError:
+        return b""
 
 
 def _children(path: str) -> list[str]:

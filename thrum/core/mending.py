@@ -1,7 +1,7 @@
 """Telling damage from news: which lines of a log are only what is left of lines that another copy still has.
 
 A writer never writes one event twice, and never a line that is no event. So where a trusted copy has a line that ours lacks, a
-line of ours that is no event, has the same id, or has the same number and differs in a few bytes, is that line, damaged.
+line of ours that is no event, has the same id, or differs in a few bytes, is that line, damaged.
 """
 
 from __future__ import annotations
@@ -37,12 +37,7 @@ def _is_damaged(line: bytes, ids: set[object], alike: list[bytes]) -> bool:
     event = _event(line)
     if event is None or event.get("event_id") in ids:
         return True
-    return any(_number(line) == _number(other) is not None and _is_close(line, other) for other in alike)
-
-
-def _number(line: bytes) -> object:
-    event = _event(line)
-    return event.get("seq") if event else None
+    return any(_is_close(line, other) for other in alike)
 
 
 def _is_close(one: bytes, other: bytes) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 
@@ -25,8 +27,6 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def _cure(error: OSError) -> str:
-    import errno
-
     cures = {
         errno.ENOSPC: "make room on the disk and try again; nothing was stored",
         errno.EDQUOT: "make room in your quota and try again; nothing was stored",
@@ -118,7 +118,10 @@ def append(path: str, data: bytes) -> None:
 
 
 def replace(path: str, data: bytes) -> None:
-    """Makes `data` the whole content of `path` (0600), atomically and durably; a symlink there is replaced, not followed."""
+    """Makes `data` the whole content of `path` (0600), atomically and durably.
+
+    A symlink there is replaced, not followed; a folder is moved aside.
+    """
     folder = os.path.dirname(path)
     make_folder(folder)
     temporary = f"{folder}/.{os.path.basename(path)}.{secrets.token_hex(6)}"
@@ -129,7 +132,7 @@ def replace(path: str, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -137,13 +140,23 @@ def replace(path: str, data: bytes) -> None:
     sync_folder(folder)
 
 
-def read(path: str, start: int = 0) -> bytes:
-    """The bytes of `path` from `start` on; b"" when there is no such file. Symlinks are not followed."""
+def _rename(temporary: str, path: str) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        make_way(path)
+        os.replace(temporary, path)
+
+
+def read(path: str, start: int = 0) -> bytes:
+    """The bytes of `path` from `start` on; b"" when there is no such file. Links are not followed, pipes not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", path)
         file.seek(start)
         return file.read()
 

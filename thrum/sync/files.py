@@ -193,7 +193,7 @@ class Look:
 
 
 class _Status(NamedTuple):
-    """A regular file's size (-1 for anything else) and when its content changed, in nanoseconds."""
+    """A regular file's size (-1 for anything else) and when it last changed in any way, in nanoseconds."""
 
     size: int
     changed: int
@@ -204,7 +204,7 @@ def _status(path: str) -> _Status:
         found = os.stat(path, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return _Status(-1, 0)
-    return _Status(found.st_size if stat.S_ISREG(found.st_mode) else -1, found.st_mtime_ns)
+    return _Status(found.st_size if stat.S_ISREG(found.st_mode) else -1, found.st_ctime_ns)
 
 
 def _children(path: str) -> list[str]:
