@@ -57,8 +57,9 @@ class Log:
         Raises BadParams for what no line can hold, StorageError when the disk refuses.
         """
         with disk.explained("write the log"):
-            if self._tail is None:
-                quarantine.make_way(self.root, self._path(0).removeprefix(self.root + "/"))
+            quarantine.make_way(
+                self.root, self._path(self._tail.segment if self._tail else 0).removeprefix(self.root + "/")
+            )
             disk.make_folder(self.folder)
             with disk.locked(self.folder):
                 tail = self._find_tail()
@@ -157,7 +158,7 @@ def _cut_back(before: list[tuple[str, int]]) -> None:
 def _state(path: str) -> _State:
     try:
         found = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _State(0, 0, 0)
     return _State(found.st_ino, found.st_size, found.st_ctime_ns)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from thrum.core import layout, mending, union
 from thrum.core.codec import LONGEST_LINE
 from thrum.core.layout import LogPath
+from thrum.git import branch
 from thrum.git.objects import BLOB, Entry, Objects, blob_id
 from thrum.store import disk, quarantine
 
@@ -37,6 +38,21 @@ def is_readable(objects: Objects, path: str, entry: Entry) -> LogPath | None:
     if source is None or entry.mode != BLOB:
         return None
     return source if objects.blob_size(entry.oid) <= limit(source) else None
+
+
+def refused(objects: Objects, tree: str) -> Iterator[str]:
+    """A sentence for everything in `tree` that looks like a log and is none we read, and for what lies among the logs."""
+    for path, entry in branch.walk(objects, tree):
+        source = layout.parse_path(path)
+        if entry.mode != BLOB and (source is not None or path.startswith("messages/")):
+            yield f"{path} is {_KINDS.get(entry.mode, 'of a kind that is unknown')}"
+        elif source is None and path.startswith("messages/"):
+            yield f"{path} is no log of ours"
+        elif source is not None and objects.blob_size(entry.oid) > limit(source):
+            yield f"{path} is too large to be read: {objects.blob_size(entry.oid)} bytes"
+
+
+_KINDS = {0o120000: "a link", 0o100755: "a program", 0o160000: "a submodule"}
 
 
 def limit(source: LogPath) -> int:
