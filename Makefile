@@ -3,7 +3,8 @@
 # make check  is what a reviewer runs; make bench measures
 # make soak   is the long form of the fault suites; make mutants breaks the program on purpose and sees whether they notice
 # make docs   writes the reference pages, the man page and docs/openrpc.json from the declarations
-.PHONY: demo test check soak mutants docs format bench clean
+# make fuzz   feeds every reader of foreign bytes for a minute each, with atheris; where that does not install it says so
+.PHONY: demo test check soak mutants fuzz docs format bench clean
 BIN := .venv/bin
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(v))))
 
@@ -26,6 +27,10 @@ soak: .venv/ready-to-test
 
 mutants: .venv/ready-to-test
 	@$(BIN)/python -m tests.mutants
+
+fuzz: .venv/ready-to-test
+	@$(BIN)/python -m pip install -q '.[fuzz]' || true
+	@$(BIN)/python -m tests.fuzz
 
 docs: .venv/ready
 	@$(BIN)/python -m docs.generate

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults import powercut
 from tests.faults.ledger import PROPERTY, Ledger, table
+from tests.sync.conftest import pair, team  # noqa: F401 (fixtures)
 
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
 """`make soak`: the long form."""

@@ -89,7 +89,15 @@ class Ended(NamedTuple):
 
 def refused(repository, *words):
     """Runs the program as somebody to whom files' modes apply, with `--json`."""
-    command = [*_GIVEN_UP, sys.executable, "-m", "thrum", *words, "--json"]
+    return _run([*_GIVEN_UP, sys.executable, "-m", "thrum", *words, "--json"], repository)
+
+
+def _run(command, repository):
     environ = {**os.environ, "PYTHONPATH": os.path.dirname(kit.FIXTURES)}
     done = subprocess.run(command, cwd=repository, env=environ, capture_output=True, text=True, timeout=60, check=False)
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def program(repository, *words):
+    """Runs the program as a user would, with `--json`."""
+    return _run([sys.executable, "-m", "thrum", *words, "--json"], repository)

@@ -177,6 +177,10 @@ def records(data):
     assert isinstance(record, dict) and ownership._is_alive(record) in (True, False)
 
 
+_VISIBLE = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+"""What Unicode counts among the invisible and everybody sees: signs that stand before a number or a name."""
+
+
 def shown(data):
     """What is made safe holds nothing that steers a terminal or hides; it is safe already, and nothing readable is gone."""
     words = data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace") if _is_text(data) else _words(data)
@@ -184,7 +188,13 @@ def shown(data):
     safe.encode()
     assert printable.safe(safe) == safe
     for character in safe:
-        assert character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"), character
+        assert character in "\n\t" + _VISIBLE or unicodedata.category(character) not in (
+            "Cc",
+            "Cf",
+            "Cs",
+            "Zl",
+            "Zp",
+        ), character
     assert "".join(filter(str.isalnum, words)).isascii() is False or all(c in safe for c in words if c.isalnum())
 
 

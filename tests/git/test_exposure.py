@@ -139,7 +139,7 @@ def test_a_redirect_takes_nothing_along(store, asked, tmp_path):
 
 
 def test_git_daemon_is_public(store, asked):
-    with servers.git_daemon(store) as port:
+    with servers.git_daemon(store) as (port, _):
         assert asked(f"git://127.0.0.1:{port}/full.git") == "public"
         assert asked(f"git://127.0.0.1:{port}/empty.git") == "public"
         assert asked(f"git://127.0.0.1:{port}/other.git") == "private"

@@ -313,3 +313,14 @@ def test_whatever_the_sizes_the_log_is_unbroken(batches):
 
 def test_a_line_hash_is_128_bits():
     assert len(module.line_hash(b"x")) == 32
+
+
+def test_a_last_line_end_that_was_damaged_meanwhile_does_not_swallow_the_next_line(log):
+    log.append(some(1))
+    path = f"{log.folder}/0000/00.jsonl"
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x0b")
+    log.append(some(2))
+    with open(path, "rb") as file:
+        assert [codec.decode(line)["origin"] for line in file.read().split(b"\n")[:-1]] == [log.origin] * 2

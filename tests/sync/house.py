@@ -9,7 +9,7 @@ import threading
 from tests import kit
 from thrum.config import Settings
 from thrum.git.objects import open_objects
-from thrum.store import proof
+from thrum.store import chains, history, proof, quarantine
 from thrum.sync import state
 from thrum.sync.cycle import Cycle
 
@@ -93,6 +93,14 @@ class Clone:
     def fragments(self):
         """{path: content} on disk, without git's own pointer."""
         return {path: data for path, data in kit.files(self.root).items() if path != ".git"}
+
+
+def broken(root):
+    """A sentence for each place at which a log lacks something or was changed, and for each thing that is no log."""
+    wanted = history.logs(root)
+    parse = history.parser(root, wanted)
+    breaks = (found for log in wanted for found in chains.breaks(history.read(root, log, parse)))
+    return [*quarantine.misplaced(root), *(found.sentence for found in breaks)]
 
 
 def fsck(path):

@@ -180,25 +180,6 @@ def certificate(folder, *hosts):
     return pair
 
 
-@contextlib.contextmanager
-def git_daemon(folder):
-    """`git daemon` over `folder`, open to all, for pushes too; its port."""
-    port = free_port()
-    serving = ["git", "daemon", "--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1"]
-    server = subprocess.Popen(
-        [*serving, f"--port={port}", f"--base-path={folder}"], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(10)
-
-
 class NoSshd(Exception):
     """sshd is not here, or does not run as we are; the text says why."""
 

@@ -15,7 +15,7 @@ from thrum.store import disk, journal
 from thrum.sync import files
 
 LOG = f"messages/ann/{kit.HERE}"
-LINES = [kit.raw(kit.message("ann", f"number {number}", number)) for number in range(4)]
+LINES = [kit.raw(kit.message("ann", f"number {number}" + "." * number, number)) for number in range(4)]
 
 
 def path(segment):

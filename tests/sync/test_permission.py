@@ -149,7 +149,7 @@ def test_a_server_that_does_not_say_gets_nothing(ann, shop, bare_remote, monkeyp
 
 def test_git_daemon_is_public(team, bare_remote, monkeypatch):
     (ann,) = team("ann")
-    with servers.git_daemon(bare_remote.parent) as port:
+    with servers.git_daemon(bare_remote.parent) as (port, _):
         kit.git(ann.path, "remote", "set-url", "origin", f"git://127.0.0.1:{port}/{bare_remote.name}")
         ann.send()
         assert is_refused(ann) and not remote_tip(bare_remote)

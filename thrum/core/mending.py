@@ -1,7 +1,7 @@
 """Telling damage from news: which lines of a log are only what is left of lines that another copy still has.
 
-A writer never writes one event twice, and never a line that is no event. So where a trusted copy has a line that ours lacks, a
-line of ours that is no event, has the same id, or has the same number and differs in a few bytes, is that line, damaged.
+A writer never writes one event twice, and never a line that is no event. So a line of ours that has the id of another line in a
+trusted copy is damaged; and where that copy has a line that ours lacks, so is one that is no event, or differs in a few bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ def damaged(ours: bytes, known: bytes) -> set[bytes]:
     if known.startswith(ours) or ours.startswith(known):
         return set()
     here, there = set(split(ours)), set(split(known))
-    lost = [_event(line) for line in there - here]
-    if not lost:
-        return set()
-    ids = {event.get("event_id") for event in lost if event} - {None}
+    extra, lost = here - there, there - here
+    ids = {event.get("event_id") for event in map(_event, there if extra else ()) if event} - {None}
     lengths: dict[int, list[bytes]] = {}
-    for line in there - here:
+    for line in lost:
         lengths.setdefault(len(line), []).append(line)
-    return {line for line in here - there if _is_damaged(line, ids, lengths.get(len(line), []))}
+    return {line for line in extra if _is_damaged(line, ids, bool(lost), lengths.get(len(line), []))}
 
 
 def is_event(line: bytes) -> bool:
@@ -33,16 +31,11 @@ def is_event(line: bytes) -> bool:
     return _event(line) is not None
 
 
-def _is_damaged(line: bytes, ids: set[object], alike: list[bytes]) -> bool:
+def _is_damaged(line: bytes, ids: set[object], is_lacking: bool, alike: list[bytes]) -> bool:
     event = _event(line)
-    if event is None or event.get("event_id") in ids:
-        return True
-    return any(_number(line) == _number(other) is not None and _is_close(line, other) for other in alike)
-
-
-def _number(line: bytes) -> object:
-    event = _event(line)
-    return event.get("seq") if event else None
+    if event is None:
+        return is_lacking
+    return event.get("event_id") in ids or any(_is_close(line, other) for other in alike)
 
 
 def _is_close(one: bytes, other: bytes) -> bool:

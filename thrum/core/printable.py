@@ -9,9 +9,10 @@ _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe2
 _DANGEROUS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ESC among them, but neither newline nor tab
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # invisible
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"  # zero width, line ends, direction
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"  # zero width, line ends, direction
     "\ud800-\udfff"  # halves of pairs: bytes of a file name that are no UTF-8
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags and other carriers of hidden text
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # layout of rare scripts and of music
+    "\U000e0000-\U000e0fff]"  # tags and other carriers of hidden text
     "|[\ufe00-\ufe0f](?<=[\ufe00-\ufe0f]{2})"  # one picks the look of a sign, a row of them carries bytes
     f"|[{_MARKS}](?<=[{_MARKS}]{{17}})"  # accents that pile up over the lines above
 )

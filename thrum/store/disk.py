@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 
@@ -177,7 +178,10 @@ def flush(path: str, top: str) -> None:
 
 
 def replace(path: str, data: bytes) -> None:
-    """Makes `data` the whole content of `path` (0600), atomically and durably; a symlink there is replaced, not followed."""
+    """Makes `data` the whole content of `path` (0600), atomically and durably.
+
+    A symlink there is replaced, not followed; a folder is moved aside.
+    """
     folder, name = os.path.split(path)
     make_folder(folder)
     sweep(folder, name)
@@ -187,7 +191,7 @@ def replace(path: str, data: bytes) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         write_all(descriptor, data)
         os.fsync(descriptor)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -217,13 +221,23 @@ def _remove_abandoned(path: str) -> None:
         os.close(descriptor)
 
 
-def read(path: str, start: int = 0) -> bytes:
-    """The bytes of `path` from `start` on; b"" when there is no such file. Symlinks are not followed."""
+def _rename(temporary: str, path: str) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        make_way(path)
+        os.replace(temporary, path)
+
+
+def read(path: str, start: int = 0) -> bytes:
+    """The bytes of `path` from `start` on; b"" when there is no such file. Links are not followed, pipes not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no plain file", path)
         file.seek(start)
         return file.read()
 

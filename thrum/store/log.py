@@ -20,10 +20,21 @@ from thrum.store import disk, quarantine
 
 class _Tail(NamedTuple):
     segment: int
-    inode: int
-    size: int
+    state: _State
     seq: int
     prev: str
+
+    @property
+    def size(self) -> int:
+        return self.state.size
+
+
+class _State(NamedTuple):
+    """What tells a file from what it was: `changed` is in nanoseconds."""
+
+    inode: int
+    size: int
+    changed: int
 
 
 def line_hash(line: bytes) -> str:
@@ -47,8 +58,9 @@ class Log:
         Raises BadParams for what no line can hold, StorageError when the disk refuses.
         """
         with disk.explained("write the log"):
-            if self._tail is None:
-                quarantine.make_way(self.root, self._path(0).removeprefix(self.root + "/"))
+            quarantine.make_way(
+                self.root, self._path(self._tail.segment if self._tail else 0).removeprefix(self.root + "/")
+            )
             disk.make_folder(self.folder)
             with disk.locked(self.folder):
                 tail = self._find_tail()
@@ -85,7 +97,7 @@ class Log:
         if not lines:
             disk.flush(self._path(segment), self._top)
             return tail
-        return _Tail(segment, os.stat(self._path(segment)).st_ino, size, tail.seq + len(lines), line_hash(lines[-1]))
+        return _Tail(segment, _state(self._path(segment)), tail.seq + len(lines), line_hash(lines[-1]))
 
     @property
     def _top(self) -> str:
@@ -105,11 +117,11 @@ class Log:
         for number in range(segment, -1, -1):
             last = _last_event(_readable(self._path(number)))
             if last is not None:
-                return _Tail(segment, *_inode_and_size(path), *last)
-        return _Tail(segment, *_inode_and_size(path), 0, "")
+                return _Tail(segment, _state(path), *last)
+        return _Tail(segment, _state(path), 0, "")
 
     def _is_current(self, tail: _Tail) -> bool:
-        unchanged = _inode_and_size(self._path(tail.segment)) == (tail.inode, tail.size)
+        unchanged = _state(self._path(tail.segment)) == tail.state
         beyond = range(tail.segment + 1, tail.segment + 1 + layout.REACH)
         return unchanged and not any(os.path.exists(self._path(number)) for number in beyond)
 
@@ -150,12 +162,12 @@ def _cut_back(before: list[tuple[str, int]]) -> None:
                 os.truncate(path, size)
 
 
-def _inode_and_size(path: str) -> tuple[int, int]:
+def _state(path: str) -> _State:
     try:
         found = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_ino, found.st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return _State(0, 0, 0)
+    return _State(found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _readable(path: str) -> bytes:

@@ -15,6 +15,7 @@ from thrum.core import layout, mending, purging, union
 from thrum.core.codec import LONGEST_LINE
 from thrum.core.layout import LogPath
 from thrum.core.purging import NOTHING, Purged
+from thrum.git import branch
 from thrum.git.objects import BLOB, Entry, Objects, blob_id
 from thrum.store import disk, quarantine
 from thrum.store.purges import lock_of
@@ -40,6 +41,21 @@ def is_readable(objects: Objects, path: str, entry: Entry) -> LogPath | None:
     if source is None or entry.mode != BLOB:
         return None
     return source if objects.blob_size(entry.oid) <= limit(source) else None
+
+
+def refused(objects: Objects, tree: str) -> Iterator[str]:
+    """A sentence for everything in `tree` that looks like a log and is none we read, and for what lies among the logs."""
+    for path, entry in branch.walk(objects, tree):
+        source = layout.parse_path(path)
+        if entry.mode != BLOB and (source is not None or path.startswith("messages/")):
+            yield f"{path} is {_KINDS.get(entry.mode, 'of a kind that is unknown')}"
+        elif source is None and path.startswith("messages/"):
+            yield f"{path} is no log of ours"
+        elif source is not None and objects.blob_size(entry.oid) > limit(source):
+            yield f"{path} is too large to be read: {objects.blob_size(entry.oid)} bytes"
+
+
+_KINDS = {0o120000: "a link", 0o100755: "a program", 0o160000: "a submodule"}
 
 
 def limit(source: LogPath) -> int:
@@ -197,7 +213,7 @@ class Look:
 
 
 class _Status(NamedTuple):
-    """A regular file's size (-1 for anything else) and when its content changed, in nanoseconds."""
+    """A regular file's size (-1 for anything else) and when it last changed in any way, in nanoseconds."""
 
     size: int
     changed: int
@@ -208,7 +224,7 @@ def _status(path: str) -> _Status:
         found = os.stat(path, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return _Status(-1, 0)
-    return _Status(found.st_size if stat.S_ISREG(found.st_mode) else -1, found.st_mtime_ns)
+    return _Status(found.st_size if stat.S_ISREG(found.st_mode) else -1, found.st_ctime_ns)
 
 
 def _children(path: str) -> list[str]:

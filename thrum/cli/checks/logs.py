@@ -13,7 +13,7 @@ from thrum.errors import GitError
 from thrum.git import branch, worktree
 from thrum.git.command import version
 from thrum.git.objects import BLOB
-from thrum.store import chains, disk, history, origin, proof
+from thrum.store import chains, disk, history, origin, proof, quarantine
 from thrum.store.history import UNFINISHED, Line
 from thrum.store.projection import Projection
 from thrum.sync import files
@@ -98,7 +98,7 @@ def logs(patient: Patient) -> Finding:
     if not os.path.isdir(place.log_root):
         return well(_NO_LOGS)
     behind = _behind(patient)
-    wrong = [*behind, *_odd(place.log_root, patient.purged)]
+    wrong = [*behind, *quarantine.misplaced(place.log_root), *_odd(place.log_root, patient.purged)]
     kept = history.quarantined(place.sync_dir)
     note = f"{count(len(kept), 'unfinished line')} kept in {place.sync_dir}/{history.QUARANTINE}" if kept else ""
     if behind:
