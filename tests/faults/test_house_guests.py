@@ -275,14 +275,11 @@ def possessions(work):
     }
     modes = {path: os.lstat(git / path).st_mode for path in kept}
     tree = {path: data for path, data in kit.files(work).items() if not path.startswith((".git/", ".thrum/"))}
-    return (
-        refs,
-        kept,
-        modes,
-        tree,
-        kit.git(work, "status", "--porcelain=v2", "--branch"),
-        kit.git(work, "stash", "list"),
-    )
+    said = [
+        kit.git(work, *command.split())
+        for command in ("--no-optional-locks status --porcelain=v2 --branch", "stash list", "log -g")
+    ]
+    return {"refs": refs, "files": sorted(kept), "modes": modes, "tree": tree, "said": said, **kept}
 
 
 @pytest.mark.parametrize("where", ["here", "global"])
@@ -291,6 +288,7 @@ def test_a_day_of_ours_leaves_everything_of_theirs_as_it_was(tmp_path, bare_remo
     house = House(tmp_path / "house")
     work, folder = house.work, house.common / "hooks"
     kit.git(work, "remote", "add", "origin", str(bare_remote))
+    kit.git(bare_remote, "config", "core.hooksPath", "/dev/null")
     kit.git(work, "push", "-q", "origin", "main")
     (work / "readme").write_text("stashed\n")
     kit.git(work, "stash", "-q")

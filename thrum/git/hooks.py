@@ -15,7 +15,18 @@ from thrum.git.hookfiles import ORIGINAL, Record, stub_source
 from thrum.git.hooklines import LINE
 from thrum.git.place import Place
 
-__all__ = ["EVENTS", "LINE", "HookState", "install", "remedy", "status", "stub_source", "uninstall", "were_installed", "who_else"]
+__all__ = [
+    "EVENTS",
+    "LINE",
+    "HookState",
+    "install",
+    "remedy",
+    "status",
+    "stub_source",
+    "uninstall",
+    "were_installed",
+    "who_else",
+]
 
 MANAGERS = (".legacy", ".old")  # what pre-commit and lefthook call the hook they found
 EVENTS = ("post-commit", "post-checkout", "post-merge", "post-rewrite")
