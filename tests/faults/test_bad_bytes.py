@@ -12,8 +12,7 @@ from tests import kit
 from tests.faults import story
 from tests.faults.story import Cast, look, tell
 from tests.fuzz.seeds import POISON
-from tests.sync import house
-from tests.sync.house import Clone, agree, content, put, remote_tip, settle
+from tests.sync.house import Clone, agree, broken, content, put, remote_tip, settle
 from thrum.core import codec
 from thrum.daemon import ownership, tokens
 from thrum.engine import database_path
@@ -139,7 +138,7 @@ def test_a_damaged_log_is_mended_from_the_branch_and_nothing_spreads(met, bare_r
             assert proof.check(ann.root, database_path(ann.place), ann.origin) == [], (name, path)
     agree(ann, bob, sent=sent, bare=bare_remote)
     assert look_at(bob) == before == look_at(ann)
-    assert house.broken(ann.root) == []
+    assert broken(ann.root) == []
     ledger.acknowledge(*sent)
     ledger.find(*(message for message in ann.messages() if message in sent))
     ledger.balance()
@@ -203,13 +202,13 @@ def test_something_else_in_a_logs_place_is_set_aside(met, bare_remote, tmp_path,
             put_in_place(f"{ann.root}/{path}", kind, target)
         ledger.fault()
         ann.messages()
-        told = house.broken(ann.root)
+        told = broken(ann.root)
         assert any(path in sentence for sentence in told), (kind, told)
         sent.append(ann.send("written at once"))
         ann.works()
         sent.append(ann.send("goes on"))
         agree(ann, bob, sent=sent, bare=bare_remote)
-        assert house.broken(ann.root) == [], kind
+        assert broken(ann.root) == [], kind
     assert (target / "file").read_bytes() == b"keep\n" and os.listdir(target) == ["file"]
     assert len(os.listdir(f"{ann.place.sync_dir}/quarantine")) >= 3
 
