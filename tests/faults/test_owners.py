@@ -26,9 +26,10 @@ LISTENS = 0x10000
 class Sampler(threading.Thread):
     """Looks every few milliseconds how many hold the lock, and how many listen at the socket."""
 
-    def __init__(self, place):
+    def __init__(self, place, ways):
         super().__init__()
         self._place, self._is_over = place, threading.Event()
+        self._sockets = {find(str(path)).socket for path in ways}  # one socket, by each of its names
         self.samples, self.most_owners, self.most_listeners = 0, 0, 0
 
     def __enter__(self):
@@ -55,9 +56,7 @@ class Sampler(threading.Thread):
 
     def _listeners(self):
         lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-        return sum(
-            len(line) > 7 and int(line[3], 16) & LISTENS != 0 and line[7] == self._place.socket for line in lines
-        )
+        return sum(len(line) > 7 and int(line[3], 16) & LISTENS != 0 and line[7] in self._sockets for line in lines)
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def harm(place, pid, bystander, rng):
 def test_of_many_starts_by_every_way_one_makes_a_daemon(ways, bystander, ledger, rng, effort):
     place = find(str(ways[0]))
     logfile.path_for(place)
-    with Sampler(place) as sampler, ThreadPoolExecutor(20) as pool:
+    with Sampler(place, ways) as sampler, ThreadPoolExecutor(20) as pool:
         for _ in range(effort(1, 25)):
             began = time.monotonic()
             made = [pid for pid in pool.map(start, (rng.choice(ways) for _ in range(20))) if pid]
@@ -153,7 +152,7 @@ def test_starts_kills_and_cleanings_at_random_leave_one_owner_at_most(ways, byst
                 harm(place, found.pid, bystander, rng)
                 ledger.fault()
 
-    with Sampler(place) as sampler, ThreadPoolExecutor(5) as pool:
+    with Sampler(place, ways) as sampler, ThreadPoolExecutor(5) as pool:
         for work in [*(pool.submit(come, seed) for seed in range(4)), pool.submit(go)]:
             work.result()
     assert sampler.most_owners == 1, "two held the lock"

@@ -309,7 +309,7 @@ def read_claim(params: Json) -> tuple[Claim, Json]:
     if len(rest) == len(params):
         return Claim(), rest
     said = {key.lower(): value for key, value in params.items()}
-    caller = said.get("caller") or {}
+    caller = {} if said.get("caller") is None else said["caller"]
     if not isinstance(caller, dict):
         raise BadParams("caller must be an object")
     agent_id = _read_text(said, "caller_agent_id")
