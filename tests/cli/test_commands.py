@@ -239,7 +239,7 @@ def test_a_directory_that_is_gone(thrum, tmp_path, monkeypatch):
 @pytest.mark.parametrize("argv", [["whoami"], ["send", "x"], ["inbox"], ["status"], ["doctor"], ["sync", "status"]])
 def test_before_init_every_command_says_so(thrum, argv):
     ended = thrum(*argv)
-    assert (ended.code, "git thrum init" in ended.err) == (1, True)
+    assert (ended.code, "git thrum init" in ended.err + ended.out) == (1, True)
 
 
 def test_evil_bodies_do_not_reach_the_terminal(bob, rita):

@@ -415,8 +415,10 @@ def test_leftovers_of_killed_processes_are_told_and_removed(bob, repository):
 
 
 def test_what_a_living_process_is_writing_is_no_leftover(bob, repository):
-    (repository / ".git/thrum-sync/.state.json.0123456789ab").write_text("")
+    path = repository / ".git/thrum-sync/.state.json.0123456789ab"
+    path.write_text("")
     assert bob.ask("doctor", "--fix")["checks"][-1]["detail"] == "none"
+    assert path.exists()
 
 
 def test_who_has_our_port_is_named(bob):

@@ -91,6 +91,19 @@ def test_nothing_is_written_over_without_force(two, tmp_path):
     assert (tmp_path / "x").read_bytes().startswith(b"# v2 git bundle")
 
 
+def test_a_file_that_came_while_the_bundle_was_made_is_not_written_over(two, tmp_path, monkeypatch):
+    ann, _ = two
+    settle = bundle._settle
+
+    def late(path):
+        (tmp_path / "x").write_text("mine")
+        return settle(path)
+
+    monkeypatch.setattr(bundle, "_settle", late)
+    assert ann("export", tmp_path / "x").code == 1
+    assert (tmp_path / "x").read_text() == "mine"
+
+
 def test_a_link_is_replaced_and_not_followed(two, tmp_path):
     ann, _ = two
     (tmp_path / "mine").write_text("mine")
