@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from thrum import client
+from thrum import door
 
 TYPE_CHECKING = False  # type checkers know the name by itself, and `typing` costs start-up time
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from thrum.cli.options import Options
     from thrum.cli.plan import Plan
 
-INTERRUPTED = 130
 BUG = 3
 _TRACES = 20
 
@@ -25,10 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     request = os.urandom(8).hex()
     try:
-        code = client.hand_over(words, request)
-        return _run(words, request) if code is None else code
+        door.hold_standard_files()
+        code = door.hand_over(words, request)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return door.INTERRUPTED
+    return run(words, request) if code is None else code
+
+
+def run(words: list[str], request: str) -> int:
+    """Runs a command line that no daemon has taken, under the name of that attempt; its exit code."""
+    try:
+        _furnish()
+        return _run(words, request)
+    except KeyboardInterrupt:
+        return door.INTERRUPTED
     except BrokenPipeError:
         return 1
     except OSError as error:
@@ -39,12 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str], request: str) -> int:
     """The whole program, in this process."""
-    if sys.flags.no_site:  # the checkout's own command leaves it out until it is needed
-        import site
-
-        site.main()
     import signal
 
+    from thrum import client
     from thrum.cli import answer, app, options
     from thrum.cli.plan import Local, Said
     from thrum.errors import ThrumError
@@ -65,7 +71,24 @@ def _run(argv: list[str], request: str) -> int:
         return _put(answer.refuse(error, said, is_wait=is_wait))
 
 
+def _furnish() -> None:
+    """Makes installed packages importable, which `git-thrum` leaves out (-I, -S) until they are needed."""
+    if not sys.flags.no_site:
+        return
+    import site
+
+    site.main()
+    folders = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]  # where pip put us, if not a checkout
+    if sys.prefix == sys.base_prefix:
+        folders.append(site.getusersitepackages())
+    for folder in folders:
+        if folder not in sys.path and folder.endswith("-packages") and os.path.isdir(folder):
+            site.addsitedir(folder)
+
+
 def _interrupt(number: int, _frame: object) -> None:
+    from thrum import client
+
     client.interrupts.append(number)
     raise KeyboardInterrupt
 
@@ -74,6 +97,7 @@ def _carry_out(plan: Plan, options: Options) -> int:
     """Makes the plan's calls, writes what came of them, and only then does what is to come after."""
     import time
 
+    from thrum import client
     from thrum.cli import answer
     from thrum.config import Settings
     from thrum.errors import ThrumError
@@ -82,25 +106,25 @@ def _carry_out(plan: Plan, options: Options) -> int:
     began = time.monotonic()
     claim = answer.claim_for(options, _cwd(), os.environ)
     here = place.find(claim.cwd)
-    door = client.InProcess(here, Settings.load(here.common_dir, here.worktree, os.environ), claim, began)
+    inside = client.InProcess(here, Settings.load(here.common_dir, here.worktree, os.environ), claim, began)
     try:
-        result = door.run(plan)
-        style = answer.style_for(options, os.environ, *client.terminal())
+        result = inside.run(plan)
+        style = answer.style_for(options, os.environ, *door.terminal())
         output = answer.compose(plan, options, style, result)
         output = answer.with_timing(output, options, time.monotonic() - began, "in this process")
         code = _put(output)
         if output.after is not None and code == output.exit:
             try:
-                door.call(*output.after)
+                inside.call(*output.after)
             except ThrumError:
                 return code  # it stays unread, which is the safe side
         return code
     finally:
-        door.close()
+        inside.close()
 
 
 def _put(output: Output) -> int:
-    return output.exit if client.write(output.stdout, output.stderr) else 1
+    return output.exit if door.write(output.stdout, output.stderr) else 1
 
 
 def _cwd() -> str:

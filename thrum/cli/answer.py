@@ -13,6 +13,7 @@ from thrum.cli.options import Options, guess
 from thrum.cli.plan import Local, NeedsInputError, Next, Plan, Said, Style
 from thrum.cli.text import safe
 from thrum.core import clock
+from thrum.door import ELSEWHERE
 from thrum.engine import Claim
 from thrum.errors import BadParams, DaemonError, ThrumError
 from thrum.git import place
@@ -95,7 +96,7 @@ async def run_cli(params: Json, execute: Execute, common_dir: str = "") -> Json:
     claim = claim_for(options, cwd, environ)
     try:
         if common_dir and place.find(claim.cwd).common_dir != common_dir:
-            return {"declined": "another repository"}
+            return {"declined": ELSEWHERE}
         result = await _drive(numbered(meant, str(params.get("request") or "")), claim, execute)
     except DaemonError:
         return {"declined": "stopping"}
