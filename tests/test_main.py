@@ -11,9 +11,9 @@ import time
 import pytest
 
 import thrum.__main__ as program
-from thrum import __version__, client, config
+from thrum import __version__, config, door
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(client.__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(door.__file__)))
 COMMAND = os.path.join(ROOT, "git-thrum")
 
 
@@ -40,7 +40,7 @@ def test_a_bug_of_ours_ends_with_3_and_names_a_trace(monkeypatch, capfd):
         raise ZeroDivisionError("by \x1b[31mzero")
 
     monkeypatch.setattr(program, "_run", fail)
-    monkeypatch.setattr(client, "hand_over", lambda *arguments: None)
+    monkeypatch.setattr(door, "hand_over", lambda *arguments: None)
     assert program.main(["whoami"]) == 3
     said = capfd.readouterr().err
     assert "this is a bug of ours: ZeroDivisionError: by \\x1b[31mzero" in said
@@ -80,7 +80,7 @@ def test_interruptions_are_quiet(monkeypatch, capfd, raised):
         raise raised
 
     monkeypatch.setattr(program, "_run", fail)
-    monkeypatch.setattr(client, "hand_over", lambda *arguments: None)
+    monkeypatch.setattr(door, "hand_over", lambda *arguments: None)
     assert program.main(["whoami"]) == {KeyboardInterrupt: 130, BrokenPipeError: 1}[raised]
     assert capfd.readouterr() == ("", "")
 
