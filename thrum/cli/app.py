@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from thrum.cli import commands
 from thrum.cli.commands import COMMANDS, GROUPS, Command, Table, says
 from thrum.cli.options import HELP, Options, hoist, read
+from thrum.cli.plain import lighten, lighten_one
 from thrum.cli.plan import Calling, Local, Meaning, Plan, Said
 from thrum.errors import UsageError
 
@@ -39,6 +40,7 @@ def _help_that_returns(found: Any) -> Any:
     """The help option, made to hand its text back instead of printing it."""
     if found is not None:
         found.callback = _show
+        lighten_one(found)
     return found
 
 
@@ -143,7 +145,7 @@ def root() -> Any:
     """`git thrum` itself."""
     app = typer.Typer(cls=Commands, context_settings=_CONTEXT, **_MAKE)
     app.callback(invoke_without_command=True)(general)
-    return typer.main.get_command(app)
+    return lighten(typer.main.get_command(app))
 
 
 def general(
@@ -184,7 +186,7 @@ def _group(name: str) -> Any:
         return None
 
     app.callback(invoke_without_command=True, help=GROUPS[name])(alone)
-    return typer.main.get_command(app)
+    return lighten(typer.main.get_command(app))
 
 
 @functools.cache
@@ -195,7 +197,7 @@ def command(name: str, entry: Command) -> Any:
     more = (function.__doc__ or "").strip()
     app = typer.Typer(**_MAKE)
     app.command(name, cls=OneCommand, context_settings=_CONTEXT, help=f"{says(entry.help)}\n\n{more}")(function)
-    return typer.main.get_command(app)
+    return lighten(typer.main.get_command(app))
 
 
 def _short(name: str, entry: Command | Table) -> str:

@@ -93,7 +93,7 @@ COMMANDS: Table = {
     ),
     "doctor": Command("doctor:doctor", "Look closely at everything, and say what is wrong; 1 if something is."),
     "rebuild": Command("doctor:rebuild", "Build the read model anew from the logs."),
-    "version": Command("doctor:version", "Say which version this is."),
+    "version": Command("version:version", "Say which version this is."),
     "completion": Command("completion:completion", "Print a shell's completion script."),
 }
 

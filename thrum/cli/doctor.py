@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from thrum import __version__
 from thrum.cli.checks import Check, examine
 from thrum.cli.checks.patient import UNSEEN
 from thrum.cli.console import here, settings_of, style, tell
@@ -35,11 +33,6 @@ def rebuild(
 ) -> Local:
     """It is only a cache: the logs are what counts."""
     return Local(lambda options: _check(options) if check else _rebuild(options))
-
-
-def version() -> Local:
-    """git thrum version"""
-    return Local(_version)
 
 
 def _doctor(options: Options, fix: bool) -> int:
@@ -109,17 +102,6 @@ def _rebuild(options: Options) -> int:
         engine.close()
     seconds = time.monotonic() - began
     return tell(options, {"rebuilt": True, "seconds": round(seconds, 3)}, f"built anew in {lasting(seconds)}\n")
-
-
-def _version(options: Options) -> int:
-    from thrum.git import command
-
-    git = ".".join(map(str, command.version()))
-    python = ".".join(map(str, sys.version_info[:3]))
-    more = f" (Python {python}, git {git})" if options.verbose else ""
-    return tell(
-        options, {"version": __version__, "python": python, "git": git}, f"git thrum {__version__}{more}\n", asked=True
-    )
 
 
 def _ready(options: Options) -> Place:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from wcwidth import wcswidth, wcwidth
-
 from thrum.cli.plan import Style
 from thrum.core import clock
 from thrum.core.printable import safe as safe
@@ -25,6 +23,10 @@ def line(text: str) -> str:
 def width(text: str) -> int:
     """How many columns a terminal gives `text`; our own colours take none."""
     text = _PAINT.sub("", text)
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from wcwidth import wcswidth, wcwidth  # a command that meets no other text does without its tables
+
     measured: int = wcswidth(text)
     return measured if measured >= 0 else sum(max(wcwidth(character), 0) for character in text)
 

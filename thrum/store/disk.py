@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -185,7 +184,7 @@ def replace(path: str, data: bytes) -> None:
     folder, name = os.path.split(path)
     make_folder(folder)
     sweep(folder, name)
-    temporary = f"{folder}/.{name}.{secrets.token_hex(6)}"
+    temporary = f"{folder}/.{name}.{os.urandom(6).hex()}"
     descriptor = os.open(temporary, _MAKE, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

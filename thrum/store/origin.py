@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from typing import Any
 
 from thrum.core import layout
@@ -50,7 +49,7 @@ def _load(sync_dir: str) -> str | None:
 
 
 def _create(sync_dir: str) -> str:
-    origin = encode_bits(secrets.randbits(60), 12).lower()
+    origin = encode_bits(int.from_bytes(os.urandom(8), "big") >> 4, 12).lower()
     record = {"origin": origin, "path": sync_dir, "inode": os.stat(sync_dir).st_ino}
     disk.replace(_path(sync_dir), json.dumps(record).encode() + b"\n")
     return origin
