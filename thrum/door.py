@@ -269,7 +269,7 @@ def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> An
     pieces: list[bytes] = []
     while not pieces or not pieces[-1].endswith(b"\n"):
         try:
-            piece = connection.recv(1 << 20)
+            piece = connection.recv(1 << 16)
         except TimeoutError:
             if not lives(path):
                 return None

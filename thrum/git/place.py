@@ -308,12 +308,17 @@ def _read_line(path: str) -> str | None:
 def _read(path: str) -> str:
     """A regular file's text; "" when it is not there, unreadable, or no regular file (a FIFO would block us)."""
     try:
-        if not os.path.isfile(path):
-            return ""
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read(FILE_LIMIT))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    try:
+        found = os.fstat(descriptor)
+        is_regular = found.st_mode & 0o170000 == 0o100000
+        return os.fsdecode(os.read(descriptor, min(found.st_size, FILE_LIMIT))) if is_regular else ""
     except OSError:
         return ""
+    finally:
+        os.close(descriptor)
 
 
 def _short_socket(common_dir: str) -> str:

@@ -118,7 +118,9 @@ def bind(wanted: Method, params: Json) -> Json:
     """`params` as keyword arguments, checked. Keys count in any case, unknown ones are ignored, null is absent."""
     if not isinstance(params, dict):
         raise BadParams("params must be an object")
-    declared = _BOUND.get(wanted.name) or _BOUND.setdefault(wanted.name, wanted.parameters)
+    if wanted.name not in _BOUND:
+        _BOUND[wanted.name] = wanted.parameters
+    declared = _BOUND[wanted.name]
     lowered = {key.lower(): value for key, value in params.items() if value is not None}
     arguments: Json = {}
     for parameter in declared:
