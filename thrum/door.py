@@ -31,7 +31,7 @@ _SOCKET_LIMIT = 100
 """Bytes; a longer path is looked up the long way (`git.place`), and so is everything else that is not quite usual."""
 _LINE_LIMIT = 4096
 _FOLDER, _FILE = 0o040000, 0o100000
-_ENVIRON: Mapping[bytes, bytes] = posix.environ  # type: ignore[assignment]  # the stubs know no such name
+_ENVIRON: Mapping[bytes, bytes] = posix.environ
 ELSEWHERE = "another repository"
 """Why a daemon declines that was asked for a repository it does not serve."""
 INTERRUPTED = 130
@@ -159,7 +159,9 @@ def _variables() -> Mapping[str, str]:
     """The environment; from `os` where the program is big enough to have loaded it."""
     if "os" in sys.modules:
         return sys.modules["os"].environ  # type: ignore[no-any-return]
-    return {name.decode("utf-8", "replace"): value.decode("utf-8", "surrogateescape") for name, value in _ENVIRON.items()}
+    return {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "surrogateescape") for name, value in _ENVIRON.items()
+    }
 
 
 def _ask(words: list[str], argv: list[str], request: str) -> tuple[Any, Callable[[str | None], None]]:
@@ -234,7 +236,7 @@ def _usual_socket(folder: str) -> str:
     while True:
         kind = _kind(folder + "/.git")
         if kind:
-            main = {_FOLDER: lambda top: top, _FILE: _main_worktree}.get(kind, lambda top: "")(folder)
+            main = folder if kind == _FOLDER else _main_worktree(folder) if kind == _FILE else ""
             path = main + "/.thrum/var/thrum.sock"
             return path if main and len(path.encode()) <= _SOCKET_LIMIT else ""
         above = folder.rpartition("/")[0]

@@ -1,7 +1,7 @@
 """Words of the command line that are what they look like, taken as they are.
 
-typer has pydantic convert every word, and loading that takes longer than all the rest of a command. Texts and whole numbers need
-none of it. Whatever is not plainly one goes typer's own way, so every complaint is typer's.
+typer has pydantic convert every word, and loading that takes longer than all the rest of a command. Texts and whole numbers
+need none of it. Whatever is not plainly one goes typer's own way, so every complaint is typer's.
 """
 
 from __future__ import annotations
