@@ -83,13 +83,13 @@ def test_what_is_sent_is_json(value):
 
 @given(VALUES)
 def test_what_comes_is_read_as_json(value):
-    assert door._decode(json.dumps(value)) == value
+    assert door._decoder()(json.dumps(value)) == value
 
 
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[1,"])
 def test_what_is_no_json_is_a_value_error(text):
     with pytest.raises(ValueError):
-        door._decode(text)
+        door._decoder()(text)
 
 
 def test_the_daemon_gets_the_line_and_its_answer_is_written(daemon, capfd, monkeypatch, repository):

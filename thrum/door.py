@@ -268,6 +268,7 @@ def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> An
     """One request and its result; None for an error or a silent daemon. Raises OSError, ValueError."""
     connection.settimeout(_SIGN_OF_LIFE)
     connection.sendall(_encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+    decode = _decoder()
     pieces: list[bytes] = []
     while not pieces or not pieces[-1].endswith(b"\n"):
         try:
@@ -279,7 +280,7 @@ def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> An
         if not piece:
             return None
         pieces.append(piece)
-    answer = _decode(b"".join(pieces).decode())
+    answer = decode(b"".join(pieces).decode())
     result = answer.get("result") if isinstance(answer, dict) else None
     return result if isinstance(result, dict) else None
 
@@ -300,19 +301,24 @@ def lives(path: str) -> bool:
 
 def _encode(value: Any) -> str:
     """JSON of dicts, lists, texts, whole numbers and booleans; `json` itself costs six milliseconds."""
-    try:
-        from _json import encode_basestring_ascii as quote
-    except ImportError:
-        import json
-
-        return json.dumps(value)
     if isinstance(value, str):
-        return str(quote(value))
+        return _quote(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{quote(key)}:{_encode(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{_quote(key)}:{_encode(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_encode, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quote(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'  # so that `_json` can be loaded while the daemon works
+    try:
+        from _json import encode_basestring_ascii as quote
+    except ImportError:
+        from json.encoder import py_encode_basestring_ascii as quote
+
+    return str(quote(text))
 
 
 class _Reading:
@@ -325,17 +331,23 @@ class _Reading:
     memo: dict[str, str] = {}  # noqa: RUF012  # the scanner's own
 
 
-def _decode(text: str) -> Any:
+def _decoder() -> Callable[[str], Any]:
+    """What reads JSON. Raises ValueError."""
     try:
         from _json import make_scanner
     except ImportError:
-        import json
+        from json import loads
 
-        return json.loads(text)
-    try:
-        return make_scanner(_Reading())(text, 0)[0]  # type: ignore[arg-type]  # anything that looks like a decoder will do
-    except StopIteration:
-        raise ValueError("no JSON") from None
+        return loads
+    scan = make_scanner(_Reading())  # type: ignore[arg-type]  # anything that looks like a decoder will do
+
+    def decode(text: str) -> Any:
+        try:
+            return scan(text, 0)[0]
+        except StopIteration:
+            raise ValueError("no JSON") from None
+
+    return decode
 
 
 def write_all(descriptor: int, text: str) -> None:

@@ -43,7 +43,10 @@ _CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_f
 
 
 class Claim(NamedTuple):
-    """Who a caller says it is: its directory, its flags, its THRUM_ variables, or (v0.1.0) an agent's id."""
+    """Who a caller says it is: its directory, its flags, its THRUM_ variables, or (v0.1.0) an agent's id.
+
+    `place` is what holds the directory, where somebody has just looked.
+    """
 
     cwd: str = ""
     name: str = ""
@@ -51,6 +54,7 @@ class Claim(NamedTuple):
     module: str = ""
     environ: Mapping[str, str] = {}
     agent_id: str = ""
+    place: Place | None = None
 
 
 class Reading(NamedTuple):
@@ -233,7 +237,7 @@ class _Home:
 
     def __init__(self, engine: Engine, claim: Claim) -> None:
         self._engine, self._claim = engine, claim
-        self._place = self._find(claim.cwd) if claim.cwd else None
+        self._place = self._own(claim.place or places.find(claim.cwd), claim.cwd) if claim.cwd else None
 
     @property
     def worktree(self) -> str:
@@ -306,8 +310,7 @@ class _Home:
         found = (place.identities_dir for place in places.worktrees(self._engine.place))
         return [folder for folder in found if folder]
 
-    def _find(self, cwd: str) -> Place:
-        found = places.find(cwd)
+    def _own(self, found: Place, cwd: str) -> Place:
         if found.common_dir != self._engine.place.common_dir:
             raise Contradiction(
                 f"{cwd} is in another repository than {self._engine.place.name}", "run it there, or pass --repo"

@@ -95,8 +95,10 @@ async def run_cli(params: Json, execute: Execute, common_dir: str = "") -> Json:
         return {"declined": "local" if isinstance(meant, Local) else "help"}
     claim = claim_for(options, cwd, environ)
     try:
-        if common_dir and place.find(claim.cwd).common_dir != common_dir:
-            return {"declined": ELSEWHERE}
+        if common_dir:
+            claim = claim._replace(place=place.find(claim.cwd))
+            if claim.place is None or claim.place.common_dir != common_dir:
+                return {"declined": ELSEWHERE}
         result = await _drive(numbered(meant, str(params.get("request") or "")), claim, execute)
     except DaemonError:
         return {"declined": "stopping"}
