@@ -126,3 +126,12 @@ def test_verbose_times_are_absolute():
 )
 def test_lengths_of_time(seconds, shown):
     assert text.lasting(seconds) == shown
+
+
+def test_a_long_line_is_folded_by_measuring_each_word_once(monkeypatch):
+    """A megabyte in one line took minutes, during which the daemon served nobody."""
+    long, measured = "wörd " * 2_000, []
+    width = text.width
+    monkeypatch.setattr(text, "width", lambda piece: measured.append(len(piece)) or width(piece))
+    assert text.wrap(long, 1_000).split() == long.split()
+    assert sum(measured) < 4 * len(long)

@@ -60,15 +60,17 @@ def wrap(text: str, columns: int, indent: str = "") -> str:
 def _fold(own: str, columns: int) -> list[str]:
     if width(own) <= columns:
         return [own]
-    margin = own[: len(own) - len(own.lstrip(" "))][: columns // 2]
-    folded, current = [], own[: len(own) - len(own.lstrip(" "))]
-    for word in own.split():
-        joined = f"{current} {word}" if current.strip() else current + word
-        if current.strip() and width(joined) > columns:
-            folded.append(current)
-            joined = margin + word
-        current = joined
-    return [*folded, current]
+    lead = own[: len(own) - len(own.lstrip(" "))]
+    margin, folded = lead[: columns // 2], []
+    current, used, is_empty = [lead], width(lead), True
+    for word in own.split():  # each is measured once: a line of a megabyte takes as long as its words
+        wide = width(word)
+        if not is_empty and used + 1 + wide > columns:
+            folded.append("".join(current))
+            current, used, is_empty = [margin], width(margin), True
+        current.append(word if is_empty else " " + word)
+        used, is_empty = used + wide + (not is_empty), False
+    return [*folded, "".join(current)]
 
 
 def flow(pieces: Iterable[str], columns: int, indent: str) -> str:

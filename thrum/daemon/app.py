@@ -38,8 +38,8 @@ Door = Callable[[Dispatcher, Place, Settings], AbstractAsyncContextManager[Json]
 """Another way in, e.g. a WebSocket: open while the context is; gives what `health` should tell of it, now or later."""
 
 TURN = 0.0005
-"""Seconds a thread may compute before another gets its turn. Python's own 5 ms would be added to every answer that comes from the
-disk or the network while another thread is busy, e.g. with what the same append has told the watch."""
+"""Seconds a thread may compute before another gets its turn. Python's own 5 ms would be added to every answer that comes
+from the disk or the network while another thread is busy, e.g. with what the same append has told the watch."""
 STOP_TIMEOUT = 5.0
 """Seconds for what is under way when we are told to stop."""
 
