@@ -17,7 +17,7 @@ import pytest
 
 from docs.generate import schema
 from tests.cli.conftest import ROOT, Thrum
-from thrum import client
+from thrum import door
 from thrum.cli import app, options
 from thrum.cli.commands import COMMANDS, Command
 from thrum.cli.plan import Plan
@@ -294,5 +294,5 @@ def check_against_reference(words, answer):
 def handed_over(path):
     """How many command lines the daemon has run since it started."""
     socket = place.find(str(path)).socket
-    told = client._call(client.connect(socket), socket, "daemon.status", {})
+    told = door._call(door.connect(socket), socket, "daemon.status", {})
     return told["methods"]["cli.run"]["count"]

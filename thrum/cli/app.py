@@ -44,7 +44,20 @@ def _help_that_returns(found: Any) -> Any:
     return found
 
 
-class OneCommand(TyperCommand):
+class _Kept:
+    """Keeps its parser, which would be built anew for every line; lines are parsed one at a time."""
+
+    _parser: Any = None
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The parser, for this line."""
+        if self._parser is None:
+            self._parser = super().make_parser(ctx)  # type: ignore[misc]  # of the command it is mixed into
+        self._parser.ctx = ctx
+        return self._parser
+
+
+class OneCommand(_Kept, TyperCommand):
     """A command that hands its help back, and completes to the general options, too."""
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
@@ -57,7 +70,7 @@ class OneCommand(TyperCommand):
         return _help_that_returns(super().get_help_option(ctx))
 
 
-class Commands(TyperGroup):
+class Commands(_Kept, TyperGroup):
     """A group whose commands are imported when they are asked for."""
 
     table: Table = COMMANDS
