@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from thrum import client
+from thrum import door
 from thrum.daemon import lifecycle
 from thrum.errors import ThrumError
 from thrum.git.place import find
@@ -88,7 +88,7 @@ def test_a_daemon_that_dies_under_a_wait_is_replaced_by_this_process(warm, repos
 
 
 def test_a_daemon_that_hangs_holds_nobody_up(warm, monkeypatch):
-    monkeypatch.setattr(client, "_SIGN_OF_LIFE", 0.3)
+    monkeypatch.setattr(door, "_SIGN_OF_LIFE", 0.3)
     os.kill(warm.ask("daemon", "status")["pid"], signal.SIGSTOP)
     ended = warm("send", "hello", "--verbose")
     assert (ended.code, "in this process" in ended.err) == (0, True)
