@@ -15,7 +15,7 @@ PROMPT = re.compile(r"^(~[\w/-]*)\$ (.*)$")
 VARYING = (
     (re.compile(r"\b(msg|thr|ses)_[0-9A-Z]{26}"), r"\1_…"),
     (re.compile(r"pid \d+"), "pid …"),
-    (re.compile(r"after \d+ms"), "after …"),
+    (re.compile(r"after \d+m?s"), "after …"),
     (re.compile(r"\bjust now\b|\b\d+[smh] ago\b"), "…"),
 )
 
