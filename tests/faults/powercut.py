@@ -6,6 +6,7 @@ Needs root and a loop device. Whoever uses it gives the folder; whoever gave it 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -51,7 +52,12 @@ class Disk:
 
     def settle(self) -> None:
         """What is on it by now is not at stake."""
-        os.sync()
+        descriptor = os.open(self.mounted, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), "syncfs")
+        finally:
+            os.close(descriptor)
 
     def cut(self) -> None:
         """From now on nothing is written, and what was not flushed is lost."""

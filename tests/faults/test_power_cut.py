@@ -99,6 +99,7 @@ def sweep_remote_cuts(ledger, outlet, stride, first):
     bare = disk.path("origin.git")
     with scene.folder() as folder:
         repo = scene.with_people(folder / "shop", bare)
+        disk.settle()
         books, point = workday.Books(ledger, repo), first
         while True:
             run, said, trouble = workday.play(workday.sync_only, trace.Point(point), repo, f"k{point}", then=disk.cut)
