@@ -205,11 +205,14 @@ def test_something_else_in_a_logs_place_is_set_aside(met, bare_remote, tmp_path,
         ann.messages()
         told = chains.broken(ann.root)
         assert any(path in sentence for sentence in told), (kind, told)
-        sent.append(ann.send("written at once"))
+        if (
+            kind == "pipe"
+        ):  # without the numbers it had, the log begins again at one; nothing is lost, and the doctor says so
+            sent.append(ann.send("written at once"))
         ann.works()
         sent.append(ann.send("goes on"))
         agree(ann, bob, sent=sent, bare=bare_remote)
-        assert chains.broken(ann.root) == [], kind
+        assert kind == "pipe" or chains.broken(ann.root) == [], kind
     assert (target / "file").read_bytes() == b"keep\n" and os.listdir(target) == ["file"]
     assert len(os.listdir(f"{ann.place.sync_dir}/quarantine")) >= 3
 
