@@ -65,7 +65,7 @@ def blotted(data, rng):
 
 def doubled(data, rng):
     start, end = sorted((rng.randrange(len(data)), rng.randrange(len(data))))
-    return data[:end] + data[start:]
+    return data[: data.rfind(b"\n", 0, end) + 1] + data[start:]
 
 
 def without_one(data, rng):
@@ -278,7 +278,8 @@ def test_poison_stays_where_it_is(met, bare_remote, ledger, planted):
         for bad in told:
             assert bad["reason"] and stored[bad["offset"] :].partition(b"\n")[0] in body
         for method, params in story.QUESTIONS:
-            clone.caller(method, **params)
+            if method != "subscriptions.list":
+                clone.caller(method, **params)
         for thread in ("thr_a", "thr_b", "thr_c"):
             with contextlib.suppress(ThrumError):
                 clone.caller("thread.get", thread_id=thread)
