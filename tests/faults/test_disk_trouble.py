@@ -301,7 +301,7 @@ def limit_sizes(ledger, stride):
         size = os.path.getsize(tail_of(repo, "ann"))
         for more in range(0, 2000, stride):
             out, err = os.memfd_create("out"), os.memfd_create("err")
-            child = trace.spawn(lambda more=more: send_limited(repo, size + more), out=out, err=err)
+            child = trace.spawn(lambda most=size + more: send_limited(repo, most), out=out, err=err)
             status = os.waitpid(child, 0)[1]
             assert status == 0, os.pread(err, 1 << 16, 0).decode()
             said = os.pread(out, 1 << 16, 0).decode()
