@@ -10,6 +10,7 @@ import pytest
 from tests.faults import powercut
 from tests.faults.ledger import PROPERTY, Ledger, table
 from tests.sync.conftest import pair, team  # noqa: F401 (fixtures)
+from thrum.store import disk
 
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
 """`make soak`: the long form."""
@@ -58,10 +59,11 @@ def patience():
 
 @pytest.fixture
 def outlet():
-    """A folder for file systems, unmounted and removed whatever happens."""
-    path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    yield path
-    powercut.clear(path)
+    """A folder for file systems, unmounted and removed whatever happens; one test at a time has one on this machine."""
+    with disk.locked(f"{tempfile.gettempdir()}/thrum-power.lock"):
+        path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        yield path
+        powercut.clear(path)
 
 
 def pytest_terminal_summary(terminalreporter):

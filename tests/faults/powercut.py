@@ -70,11 +70,12 @@ class Disk:
     def restart(self) -> None:
         """After a cut, with nobody left who uses it: mounted again."""
         os.chdir("/")
-        for _ in range(100):
+        for _ in range(500):
             if subprocess.run(["umount", self.mounted], capture_output=True, check=False).returncode == 0:
-                break
+                self.mount()
+                return
             time.sleep(0.02)
-        self.mount()
+        raise OSError(f"{self.mounted} stays busy")
 
 
 def clear(path: str) -> None:
