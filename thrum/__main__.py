@@ -39,10 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str], request: str) -> int:
     """The whole program, in this process."""
-    if sys.flags.no_site:  # the checkout's own command leaves it out until it is needed
-        import site
-
-        site.main()
+    _find_libraries()
     import signal
 
     from thrum.cli import answer, app, options
@@ -63,6 +60,13 @@ def _run(argv: list[str], request: str) -> int:
         return _carry_out(answer.numbered(meant, request), said)
     except ThrumError as error:
         return _put(answer.refuse(error, said, is_wait=is_wait))
+
+
+def _find_libraries() -> None:
+    if sys.flags.no_site:  # the checkout's own command leaves it out until it is needed
+        import site
+
+        site.main()
 
 
 def _interrupt(number: int, _frame: object) -> None:
@@ -129,6 +133,7 @@ def _blame(error: OSError, argv: list[str]) -> int:
 
 def _confess(error: Exception, argv: list[str]) -> int:
     """A bug of ours: a trace for us, two lines for the user."""
+    _find_libraries()
     import traceback
 
     from thrum import __version__

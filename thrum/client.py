@@ -50,7 +50,11 @@ def hand_over(argv: Sequence[str], request: str = "") -> int | None:
         answer, done = _ask(words, list(argv), request)
     except KeyboardInterrupt:
         return 130
-    except (OSError, ValueError):
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+    ):  # a deep path's socket is looked for with a library, and there may be none yet
         return None
     if answer is None or "exit" not in answer:
         return None

@@ -117,6 +117,10 @@ def test_settings_in_the_tree_run_nothing_and_change_no_byte(met, bare_remote, t
     ledger.fault(len(leaves))
     arrives(met, ledger)
     assert not marker.exists()
+    for clone in (ann, bob):  # what follows asks git itself, which obeys some of it and calls the rest an error
+        clone.is_damaged = True
+        for section in ("filter.evil", "merge.evil", "diff.evil"):
+            kit.git(clone.path, "config", "--remove-section", section)
     agree(ann, bob, sent=sent, bare=bare_remote)
     assert ann.fragments()[EVE] == HONEST == content(bare_remote, EVE)
     assert set(leaves) <= set(listing(bare_remote))

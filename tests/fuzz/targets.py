@@ -26,7 +26,7 @@ SOURCES = [
     layout.parse_path(path)
     for path in ("messages/ann/0000000000aa/0000/00.jsonl", "messages/ann.jsonl", "events.jsonl")
 ]
-_FASTER = reading._faster_parse()
+_FASTER = reading.faster_parse()
 _FOLDER = tempfile.TemporaryDirectory(prefix="thrum-fuzz-")
 
 
