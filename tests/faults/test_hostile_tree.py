@@ -121,7 +121,8 @@ def test_settings_in_the_tree_run_nothing_and_change_no_byte(met, bare_remote, t
         clone.is_damaged = True
         for section in ("filter.evil", "merge.evil", "diff.evil"):
             kit.git(clone.path, "config", "--remove-section", section)
-    agree(ann, bob, sent=sent, bare=bare_remote)
+    agree(ann, bob, sent=sent)
+    assert listing(bare_remote) == listing(ann.path)
     assert ann.fragments()[EVE] == HONEST == content(bare_remote, EVE)
     assert set(leaves) <= set(listing(bare_remote))
 
