@@ -15,7 +15,7 @@ from thrum.store import disk
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
 """`make soak`: the long form."""
 _SEED = os.environ.get("THRUM_SEED")
-_FIXED = (1, 20260210)
+_FIXED = 20260210
 
 
 @pytest.fixture
@@ -29,15 +29,19 @@ def ledger(request, record_property):
 @pytest.fixture
 def rng(record_property):
     """A source of chance whose seed is printed at the end of the run; `THRUM_SEED=n` replays it."""
+    return _fresh(record_property)
+
+
+def _fresh(record_property):
     seed = int(_SEED) if _SEED else random.SystemRandom().randrange(1 << 32)
     record_property("seed", str(seed))
     return random.Random(seed)
 
 
-@pytest.fixture(params=_FIXED)
-def fixed_rng(request):
-    """The same chances in every run."""
-    return random.Random(request.param)
+@pytest.fixture(params=["fixed", "fresh"])
+def rngs(request, record_property):
+    """For a test that runs twice: once with the same chances in every run, once with others, as `rng` gives them."""
+    return random.Random(_FIXED) if request.param == "fixed" else _fresh(record_property)
 
 
 @pytest.fixture

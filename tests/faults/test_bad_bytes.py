@@ -118,7 +118,7 @@ def test_a_damaged_log_is_mended_from_the_branch_and_nothing_spreads(met, bare_r
     ann, bob, sent = met
     whole = {path: ann.fragments()[path] for path in files_of(ann)}
     before = look_at(bob)
-    for name, make in EVERY * effort(1, 12):
+    for name, make in EVERY * effort(1, 6):
         for path in whole:
             damaged = make(whole[path], rng)
             with open(f"{ann.root}/{path}", "r+b") as file:
@@ -161,7 +161,7 @@ def test_what_was_never_synced_costs_the_lines_it_touches(met, bare_remote, rng,
     """Damage where nobody has a copy: the neighbours are read, are sent to everybody, and the doctor says where."""
     ann, bob, sent = met
     ann.works()
-    for name, make in EVERY * effort(1, 8):
+    for name, make in EVERY * effort(1, 6):
         fresh = [ann.send(f"fresh {number}") for number in range(4)]
         path = f"{ann.root}/{ann.log}"
         with open(path, "rb") as file:
