@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.faults import powercut
+from tests.faults.crowd import Daemon
 from tests.faults.ledger import PROPERTY, Ledger, table
 from tests.sync.conftest import pair, team  # noqa: F401 (fixtures)
 from thrum.store import disk
@@ -59,6 +60,17 @@ def patience():
         return lambda: time.monotonic() < end
 
     return until
+
+
+@pytest.fixture
+def daemon(repository):
+    """A daemon, which in the end is as it was in the beginning."""
+    made = Daemon(repository)
+    yield made
+    try:
+        made.check()
+    finally:
+        made.close()
 
 
 @pytest.fixture

@@ -30,17 +30,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def daemon(repository):
-    """A daemon, which in the end is as it was in the beginning."""
-    made = Daemon(repository)
-    yield made
-    try:
-        made.check()
-    finally:
-        made.close()
-
-
-@pytest.fixture
 def patient(engine):
     """What the doctor looks at, in a repository with @ann and @mallory."""
     for name in ("ann", "mallory"):
