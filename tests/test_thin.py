@@ -262,6 +262,19 @@ def test_the_socket_is_where_the_place_says_whatever_the_quick_look_finds(shape,
         assert door._usual_socket(cwd) in ("", *exact)
 
 
+def test_a_deep_repositorys_daemon_is_asked_though_its_socket_lies_elsewhere(command, tmp_path):
+    deep = kit.make_repository(tmp_path / ("deep" * 30))
+    engine = kit.set_up(deep)
+    kit.hire(engine, deep, "bob")
+    engine.close()
+    lifecycle.start(place.find(str(deep)), timeout=60)
+    try:
+        done = run(command, "whoami", "--verbose", cwd=deep)
+        assert (done.returncode, b"through the daemon" in done.stderr) == (0, True), done
+    finally:
+        lifecycle.stop(place.find(str(deep)))
+
+
 # The same as the whole program, byte for byte.
 
 WORDS = st.one_of(

@@ -34,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(words: list[str], request: str) -> int:
     """Runs a command line that no daemon has taken, under the name of that attempt; its exit code."""
     try:
-        _furnish()
         return _run(words, request)
     except KeyboardInterrupt:
         return door.INTERRUPTED
@@ -48,6 +47,7 @@ def run(words: list[str], request: str) -> int:
 
 def _run(argv: list[str], request: str) -> int:
     """The whole program, in this process."""
+    door.find_libraries()
     import signal
 
     from thrum import client
@@ -69,21 +69,6 @@ def _run(argv: list[str], request: str) -> int:
         return _carry_out(answer.numbered(meant, request), said)
     except ThrumError as error:
         return _put(answer.refuse(error, said, is_wait=is_wait))
-
-
-def _furnish() -> None:
-    """Makes installed packages importable, which `git-thrum` leaves out (-I, -S) until they are needed."""
-    if not sys.flags.no_site:
-        return
-    import site
-
-    site.main()
-    folders = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]  # where pip put us, if not a checkout
-    if sys.prefix == sys.base_prefix:
-        folders.append(site.getusersitepackages())
-    for folder in folders:
-        if folder not in sys.path and folder.endswith("-packages") and os.path.isdir(folder):
-            site.addsitedir(folder)
 
 
 def _interrupt(number: int, _frame: object) -> None:
@@ -153,6 +138,7 @@ def _blame(error: OSError, argv: list[str]) -> int:
 
 def _confess(error: Exception, argv: list[str]) -> int:
     """A bug of ours: a trace for us, two lines for the user."""
+    door.find_libraries()
     import traceback
 
     from thrum import __version__

@@ -55,6 +55,22 @@ def main(argv: Sequence[str]) -> str:
     return request
 
 
+def find_libraries() -> None:
+    """Makes installed packages importable, which `git-thrum` leaves out (-I, -S) until they are needed."""
+    if not sys.flags.no_site:
+        return
+    import os.path
+    import site
+
+    site.main()
+    folders = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]  # where pip put us, if not a checkout
+    if sys.prefix == sys.base_prefix:
+        folders.append(site.getusersitepackages())
+    for folder in folders:
+        if folder not in sys.path and folder.endswith("-packages") and os.path.isdir(folder):
+            site.addsitedir(folder)
+
+
 def hold_standard_files() -> None:
     """Sees to it that no file or connection of ours gets the number of a standard file that was closed.
 
@@ -80,7 +96,7 @@ def hand_over(argv: Sequence[str], request: str = "") -> int | None:
         output = None if answer is None else (answer["stdout"], answer["stderr"], int(answer["exit"]))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (OSError, ValueError, KeyError, TypeError):  # no connection, no text, no answer of ours
+    except (OSError, ValueError, KeyError, TypeError, ImportError):  # no connection, no text, no answer of ours
         return None
     if output is None:
         return None
@@ -218,17 +234,26 @@ def _sockets(cwd: str, repository: str) -> Iterator[str]:
     usual = "" if repository else _usual_socket(cwd)
     if usual:
         yield usual
+    try:
+        exact = _exact_socket(cwd, repository)
+    except ImportError:  # that of a deep path is looked for with a library
+        find_libraries()
+        exact = _exact_socket(cwd, repository)
+    if exact and exact != usual:
+        yield exact
+
+
+def _exact_socket(cwd: str, repository: str) -> str:
+    """Where `git.place` says; "" where no repository is. Raises ImportError."""
     import os.path
 
     from thrum.errors import ThrumError
     from thrum.git import place
 
     try:
-        exact = place.find(os.path.join(cwd, repository)).socket
+        return place.find(os.path.join(cwd, repository)).socket
     except ThrumError:
-        return
-    if exact != usual:
-        yield exact
+        return ""
 
 
 def _usual_socket(folder: str) -> str:

@@ -74,7 +74,7 @@ class Engine:
         self.origin = origin.load(place.sync_dir)
         self.listeners: list[Callable[[News], None]] = []
         self.journal = Journal(place.log_root, self.origin)
-        self.projection = Projection(place.log_root, database_path(place), self.origin)
+        self.projection = Projection(place.log_root, database_path(place), self.origin, self._bring_back)
         connect = lambda: self.projection.connection  # noqa: E731
         self.mail, self.roster, self.threads = Mailbox(connect), Roster(connect), Threads(connect)
         self.arrivals = Arrivals(connect, lambda: self.projection.database.generation)
@@ -184,6 +184,21 @@ class Engine:
         if not self._repository_id:
             self._repository_id = _repository_id(self.place, self.settings) or f"r_{self.origin.upper()}"
         return self._repository_id
+
+    def _bring_back(self) -> None:
+        """Fills the logs up from the branch, as far as it can be read: somebody cut or deleted what was there."""
+        from thrum.git import branch
+        from thrum.git.objects import open_objects
+        from thrum.sync import files
+
+        with contextlib.suppress(ThrumError):
+            objects = open_objects(self.place.common_dir)
+            try:
+                tip = objects.head(branch.REF)
+                if tip is not None:
+                    files.refill(self.place.log_root, objects, objects.tree_of(tip), self.projection.purges.all())
+            finally:
+                objects.close()
 
     def _context(self, claim: Claim, readings: list[Reading] | None = None) -> Context:
         home = _Home(self, claim)

@@ -163,10 +163,11 @@ def test_a_lost_branch_keeps_nothing_else_from_being_looked_at(pair):
     assert ended.json["counts"]["events"] > 0
 
 
-def test_a_read_model_that_cannot_be_opened_keeps_nothing_else_from_being_looked_at(pair):
+def test_something_else_in_the_place_of_the_read_model_keeps_nothing_from_being_looked_at(pair):
     (ann, path), _ = pair
-    for name in (path / ".thrum/var").glob("thrum-*.db*"):
+    found = list((path / ".thrum/var").glob("thrum-*.db*"))
+    for name in found:
         os.unlink(name)
-    (path / ".thrum/var/thrum-2.db").mkdir()
-    ended = ann("verify", "--json")
-    assert len(sentences(ended, "rows")) == 1 and ended.json["counts"]["events"] > 0
+    min(found).mkdir()
+    told = ann.ask("verify")
+    assert told["whole"] and told["counts"]["events"] > 0

@@ -8,13 +8,15 @@ import time
 import pytest
 
 from tests.faults import powercut
+from tests.faults.crowd import Daemon
 from tests.faults.ledger import PROPERTY, Ledger, table
 from tests.sync.conftest import pair, team  # noqa: F401 (fixtures)
+from thrum.store import disk
 
 IS_SOAK = bool(os.environ.get("THRUM_SOAK"))
 """`make soak`: the long form."""
 _SEED = os.environ.get("THRUM_SEED")
-_FIXED = (1, 20260210)
+_FIXED = 20260210
 
 
 @pytest.fixture
@@ -28,15 +30,19 @@ def ledger(request, record_property):
 @pytest.fixture
 def rng(record_property):
     """A source of chance whose seed is printed at the end of the run; `THRUM_SEED=n` replays it."""
+    return _fresh(record_property)
+
+
+def _fresh(record_property):
     seed = int(_SEED) if _SEED else random.SystemRandom().randrange(1 << 32)
     record_property("seed", str(seed))
     return random.Random(seed)
 
 
-@pytest.fixture(params=_FIXED)
-def fixed_rng(request):
-    """The same chances in every run."""
-    return random.Random(request.param)
+@pytest.fixture(params=["fixed", "fresh"])
+def rngs(request, record_property):
+    """For a test that runs twice: once with the same chances in every run, once with others, as `rng` gives them."""
+    return random.Random(_FIXED) if request.param == "fixed" else _fresh(record_property)
 
 
 @pytest.fixture
@@ -57,11 +63,23 @@ def patience():
 
 
 @pytest.fixture
+def daemon(repository):
+    """A daemon, which in the end is as it was in the beginning."""
+    made = Daemon(repository)
+    yield made
+    try:
+        made.check()
+    finally:
+        made.close()
+
+
+@pytest.fixture
 def outlet():
-    """A folder for file systems, unmounted and removed whatever happens."""
-    path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    yield path
-    powercut.clear(path)
+    """A folder for file systems, unmounted and removed whatever happens; one test at a time has one on this machine."""
+    with disk.locked(f"{tempfile.gettempdir()}/thrum-power.lock"):
+        path = tempfile.mkdtemp(prefix="thrum-power-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        yield path
+        powercut.clear(path)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,7 +16,7 @@ from thrum import engine
 from thrum.core import clock, layout
 from thrum.engine import database_path
 from thrum.git import libgit, plumbing
-from thrum.store import arrivals, proof
+from thrum.store import arrivals, identities, proof
 from thrum.store.stated import version_of
 from thrum.sync import cycle
 
@@ -71,9 +71,10 @@ class Member:
         layout.SEGMENT_BYTES = self.segment
 
     def call(self, method, /, **params):
-        """A method, in the agent's name; it registers first if somebody has deleted it."""
+        """A method, in the agent's name; it registers first if it was deleted, by whomever, or its identity file is gone."""
         self.clone.engine.catch_up()
-        if self.clone.engine.roster.agent(self.name) is None:
+        here = {identity.agent_id for identity in identities.present(self.clone.place.identities_dir)}
+        if self.clone.engine.roster.agent(self.name) is None or self.name not in here:
             self.clone.caller("agent.register", role="implementer", module="core", name=self.name, force=True)
         return self.clone.caller(method, **params)
 

@@ -6,6 +6,7 @@ Needs root and a loop device. Whoever uses it gives the folder; whoever gave it 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -51,7 +52,12 @@ class Disk:
 
     def settle(self) -> None:
         """What is on it by now is not at stake."""
-        os.sync()
+        descriptor = os.open(self.mounted, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), "syncfs")
+        finally:
+            os.close(descriptor)
 
     def cut(self) -> None:
         """From now on nothing is written, and what was not flushed is lost."""
@@ -64,11 +70,12 @@ class Disk:
     def restart(self) -> None:
         """After a cut, with nobody left who uses it: mounted again."""
         os.chdir("/")
-        for _ in range(100):
+        for _ in range(500):
             if subprocess.run(["umount", self.mounted], capture_output=True, check=False).returncode == 0:
-                break
+                self.mount()
+                return
             time.sleep(0.02)
-        self.mount()
+        raise OSError(f"{self.mounted} stays busy")
 
 
 def clear(path: str) -> None:

@@ -29,8 +29,8 @@ MOMENT = 0.05
 """Seconds within which a sender dies; it says a word in half of that."""
 
 
-def test_senders_may_be_killed_at_any_moment(ledger, rng, effort):
-    away(ledger, kill_senders, seconds=3000, seed=rng.randrange(1 << 32), kills=effort(500, 6000))
+def test_senders_may_be_killed_at_any_moment(ledger, rngs, effort):
+    away(ledger, kill_senders, seconds=3000, seed=rngs.randrange(1 << 32), kills=effort(260, 2000))
 
 
 def kill_senders(ledger, seed, kills):
@@ -95,7 +95,7 @@ def send_on(repo: str, name: str, tried: str) -> None:
 
 
 def test_daemons_may_be_killed_under_clients_of_every_kind(ledger, rng, effort):
-    away(ledger, kill_daemons, seconds=3000, seed=rng.randrange(1 << 32), kills=effort(12, 300))
+    away(ledger, kill_daemons, seconds=3000, seed=rng.randrange(1 << 32), kills=effort(12, 150))
 
 
 def kill_daemons(ledger, seed, kills):
@@ -218,7 +218,7 @@ def by_mcp(repo: str) -> None:
 
 
 def test_who_waits_while_the_daemon_dies_gets_the_mail_that_comes_then(ledger, rng, effort):
-    away(ledger, kill_under_wait, seconds=3000, seed=rng.randrange(1 << 32), kills=effort(4, 60))
+    away(ledger, kill_under_wait, seconds=3000, seed=rng.randrange(1 << 32), kills=effort(4, 40))
 
 
 def kill_under_wait(ledger, seed, kills):

@@ -43,7 +43,7 @@ CODES = {StorageError.code, GitError.code, RemoteError.code}
 @pytest.mark.parametrize("trouble", sorted(TROUBLES))
 @pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync"])
 def test_any_call_on_the_disk_may_fail(ledger, rng, effort, work, trouble):
-    stride = effort({"write_and_read": 20, "hire_and_sync": 60}[work], 1)
+    stride = effort({"write_and_read": 20, "hire_and_sync": 60}[work], {"write_and_read": 8, "hire_and_sync": 24}[work])
     away(
         ledger, sweep_troubles, seconds=3000, work=work, trouble=trouble, stride=stride, first=1 + rng.randrange(stride)
     )
@@ -150,7 +150,7 @@ def memory(path: str, options: str) -> Iterator[str]:
 @needs_mounts
 @pytest.mark.parametrize(("options", "fill"), [("size=12m", "fill_room"), ("size=64m,nr_inodes=1200", "fill_inodes")])
 def test_a_disk_that_fills_up_under_a_daemon(ledger, effort, outlet, options, fill):
-    away(ledger, fill_up, seconds=3000, outlet=outlet, options=options, fill=fill, steps=effort(6, 60))
+    away(ledger, fill_up, seconds=3000, outlet=outlet, options=options, fill=fill, steps=effort(6, 40))
 
 
 def fill_up(ledger, outlet, options, fill, steps):
@@ -288,7 +288,7 @@ def use_a_read_only_disk(books, repo, with_daemon=True):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits")
 def test_a_limit_on_the_size_of_files_at_any_byte_of_a_line(ledger, effort):
-    away(ledger, limit_sizes, seconds=3000, stride=effort(97, 3))
+    away(ledger, limit_sizes, seconds=3000, stride=effort(97, 11))
 
 
 def limit_sizes(ledger, stride):

@@ -13,16 +13,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from thrum.cli.strangers import check_doors, check_voices
 
 from tests import kit
 from tests.faults.crowd import Daemon, RawSocket, Wire, soon
-from thrum.cli.checks import Patient
+from thrum.cli.checks import Patient, well
+from thrum.cli.checks.strangers import doors, voices_
 from thrum.config import Settings
 from thrum.core import ids
 from thrum.engine import Claim
 from thrum.errors import ThrumError
-from thrum.git.objects import open_objects
 from thrum.git.place import find
 from thrum.methods import registry
 from thrum.store import voices
@@ -31,24 +30,14 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def daemon(repository):
-    """A daemon, which in the end is as it was in the beginning."""
-    made = Daemon(repository)
-    yield made
-    try:
-        made.check()
-    finally:
-        made.close()
-
-
-@pytest.fixture
 def patient(engine):
     """What the doctor looks at, in a repository with @ann and @mallory."""
     for name in ("ann", "mallory"):
         kit.hire(engine, engine.place.worktree, name)
-    objects = open_objects(engine.place.common_dir)
-    yield Patient(engine.place, Settings(sync=False), engine, objects)
-    objects.close()
+    made = Patient(engine.place, Settings(sync=False))
+    made.engine = engine
+    yield made
+    made.close()
 
 
 def turned_away(daemon):
@@ -119,10 +108,8 @@ def test_no_page_and_no_stranger_gets_a_handshake_and_each_is_counted(daemon, le
         ledger.fault()
     with RawSocket(daemon, f"Origin: http://localhost:{daemon.port}") as own:
         assert own.status == 101
-    engine = kit.open_engine(daemon.path)
-    ok, told, _ = check_doors(Patient(engine.place, Settings(sync=False), engine, None))
-    engine.close()
-    assert ok and "7 from another page" in told and "3 without a token" in told
+    found = doors(Patient(find(str(daemon.path)), Settings(sync=False)))
+    assert found.is_well and "7 from another page" in found.detail and "3 without a token" in found.detail
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/x-www-form-urlencoded"])
@@ -204,8 +191,10 @@ def is_told(patient, name):
     path = f"messages/mallory/{kit.THERE}/0000/00.jsonl"
     if any(bad["path"] == path and bad["offset"] == 0 for bad in patient.engine.mail.bad_lines()):
         return True
-    ok, told, _ = check_voices(patient)
-    return name.startswith(("ends as", "claims the session")) or (not ok and f"{path} at byte 0" in told)
+    found = voices_(patient)
+    return name.startswith(("ends as", "claims the session")) or (
+        not found.is_well and f"{path} at byte 0" in found.detail
+    )
 
 
 def test_honest_mail_edits_and_replies_are_no_finding(patient):
@@ -214,10 +203,10 @@ def test_honest_mail_edits_and_replies_are_no_finding(patient):
     ann("message.edit", message_id=sent, content="two")
     kit.Caller(patient.engine, patient.place.worktree, "mallory")("message.reply", message_id=sent, content="three")
     ann("message.delete", message_id=ann("message.send", content="four")["message_id"])
-    assert check_voices(patient) == (True, "everybody speaks for himself", "")
+    assert voices_(patient) == well("everybody speaks for himself")
     kit.write_log(patient.place.log_root, "ann", kit.message("ann"))
     patient.engine.catch_up()
-    assert list(voices.shared_names(patient.place.log_root)) == ["ann"] and check_voices(patient)[0]
+    assert list(voices.shared_names(patient.place.log_root)) == ["ann"] and voices_(patient).is_well
 
 
 def test_a_request_answered_by_anothers_message_is_sent_all_the_same(patient):

@@ -10,21 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import kit
-from tests.faults.crowd import Browser, Daemon, RawSocket, Wire
+from tests.faults.crowd import Browser, RawSocket, Wire
 
 SPREAD = 0.005
 """Seconds between the one and the other, at most."""
-
-
-@pytest.fixture
-def daemon(repository):
-    """A daemon, which in the end is as it was in the beginning."""
-    made = Daemon(repository)
-    yield made
-    try:
-        made.check()
-    finally:
-        made.close()
 
 
 def hire(daemon, name):

@@ -27,7 +27,7 @@ ENDS = ("kill", "tear")
 @pytest.mark.parametrize("what", ENDS)
 @pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync"])
 def test_a_command_may_be_killed_between_any_two_writes(ledger, rng, effort, work, what):
-    stride = effort({"write_and_read": 24, "hire_and_sync": 48}[work], 1)
+    stride = effort({"write_and_read": 24, "hire_and_sync": 48}[work], {"write_and_read": 1, "hire_and_sync": 6}[work])
     away(ledger, sweep_commands, seconds=3000, work=work, what=what, stride=stride, first=1 + rng.randrange(stride))
 
 
@@ -59,7 +59,7 @@ def bare_is_sound(books, bare):
 
 @pytest.mark.parametrize("what", ENDS)
 def test_an_init_that_was_cut_off_is_finished_by_the_next(ledger, rng, effort, what):
-    stride = effort(40, 1)
+    stride = effort(40, 5)
     away(ledger, sweep_init, seconds=3000, what=what, stride=stride, first=1 + rng.randrange(stride))
 
 
@@ -168,7 +168,7 @@ def commit(repo):
 
 @pytest.mark.parametrize("what", ENDS)
 def test_a_daemon_may_be_killed_between_any_two_writes_while_it_serves_and_syncs(ledger, rng, effort, what):
-    stride = effort(100, 2)
+    stride = effort(100, 20)
     away(
         ledger,
         sweep_daemon,

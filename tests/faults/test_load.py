@@ -22,7 +22,6 @@ from tests.faults.crowd import (
     PONG,
     TEXT,
     Browser,
-    Daemon,
     RawSocket,
     Wire,
     allow_many_files,
@@ -34,17 +33,6 @@ from thrum.core.jsonrpc import LONGEST_LINE
 MEGABYTE = 1 << 20
 MARK, TOGETHER = "no.such.mark", 20
 END = "the end"
-
-
-@pytest.fixture
-def daemon(repository):
-    """A daemon, which in the end is as it was in the beginning."""
-    made = Daemon(repository)
-    yield made
-    try:
-        made.check()
-    finally:
-        made.close()
 
 
 class Honest(threading.Thread):

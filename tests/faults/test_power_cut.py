@@ -44,7 +44,7 @@ def test_whose_lock_it_is_lies_on_the_disk_before_the_lock(tmp_path, monkeypatch
 @needs_a_disk
 @pytest.mark.parametrize(("work", "short"), [("write_and_read", 10), ("hire_and_sync", 30), ("first_steps", 60)])
 def test_the_power_may_fail_at_any_write(ledger, rng, effort, outlet, work, short):
-    stride = effort(short, 1)
+    stride = effort(short, 2)
     away(ledger, sweep_cuts, seconds=3000, outlet=outlet, work=work, stride=stride, first=1 + rng.randrange(stride))
 
 
@@ -89,7 +89,7 @@ def is_whole_again(books, moment):
 
 @needs_a_disk
 def test_the_remotes_power_may_fail_while_somebody_syncs(ledger, rng, effort, outlet):
-    stride = effort(24, 1)
+    stride = effort(24, 2)
     away(ledger, sweep_remote_cuts, seconds=3000, outlet=outlet, stride=stride, first=1 + rng.randrange(stride))
 
 
@@ -99,6 +99,7 @@ def sweep_remote_cuts(ledger, outlet, stride, first):
     bare = disk.path("origin.git")
     with scene.folder() as folder:
         repo = scene.with_people(folder / "shop", bare)
+        disk.settle()
         books, point = workday.Books(ledger, repo), first
         while True:
             run, said, trouble = workday.play(workday.sync_only, trace.Point(point), repo, f"k{point}", then=disk.cut)

@@ -67,7 +67,7 @@ def meddled(relay):
 
 @pytest.fixture
 def pair(clones):
-    made = [Clone(path, name) for path, name in zip(clones(2), ("ann", "bob"), strict=True)]
+    made = [Clone(path, name, allow_public=True) for path, name in zip(clones(2), ("ann", "bob"), strict=True)]
     yield made
     for clone in made:
         clone.close()

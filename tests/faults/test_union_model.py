@@ -267,7 +267,7 @@ class Unions(RuleBasedStateMachine):
 @pytest.mark.timeout(3000)
 def test_copies_of_logs_agree_whatever_happened_to_them(effort, ledger):
     machine = type("Unions", (Unions,), {"books": ledger})
-    examples, steps = effort((40, 50), (2000, 60))
+    examples, steps = effort((40, 50), (400, 60))
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=steps, phases=PHASES)
     )

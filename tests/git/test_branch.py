@@ -63,6 +63,18 @@ def test_a_clone_attaches_to_the_remotes_branch(repo: str, tmp_path: Path) -> No
     assert git(clone, "config", "--get-regexp", r"branch\.a-sync", check=False) == ""
 
 
+def test_a_fetch_that_was_cut_off_may_have_left_out_the_empty_tree(repo: str, tmp_path: Path) -> None:
+    """git takes it for granted, never fetches it again, and `git fsck` misses it."""
+    objects = open_objects(f"{repo}/.git")
+    ensure(objects, find(repo), None)
+    clone = str(tmp_path / "clone")
+    git("/", "clone", "-q", repo, clone)
+    empty = objects.empty_tree()
+    os.unlink(f"{clone}/.git/objects/{empty[:2]}/{empty[2:]}")
+    ensure(open_objects(f"{clone}/.git"), find(clone), "origin")
+    git(clone, "fsck", "--strict")
+
+
 def test_a_remote_without_the_branch_means_a_new_root(repo: str) -> None:
     assert ensure(open_objects(f"{repo}/.git"), find(repo), "origin")
 

@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -173,6 +174,16 @@ def test_a_repeated_request_answers_whom_the_message_reached_and_not_whom_it_nam
     ann = team[0]
     ann("message.send", content="x", to=["bob"], request_id="r1")
     assert ann("message.send", content="x", to=["cat"], request_id="r1")["recipients"] == ["bob"]
+
+
+def test_a_request_that_is_known_is_made_durable_before_it_is_acknowledged_again(team, monkeypatch):
+    """Whoever sent it first may have been killed between writing and flushing."""
+    ann, _, _ = team
+    ann("message.send", content="x", to=["bob"], request_id="r1")
+    flushed = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")))
+    ann("message.send", content="x", to=["bob"], request_id="r1")
+    assert [path for path in flushed if "/messages/ann/" in path]
 
 
 def test_two_agents_may_choose_the_same_request_id(team):

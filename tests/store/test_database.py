@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import time
 
 import pytest
 
@@ -109,3 +110,36 @@ def test_the_database_survives_readers_while_it_is_swapped(built):
     assert reader.execute("SELECT COUNT(*) FROM read_mark").fetchone() == (1,)
     reader.close()
     assert marks(built) == 1
+
+
+def test_kept_in_memory_it_says_the_same_and_goes_back_to_the_file_later(built, monkeypatch):
+    assert marks(built) == 1
+    generation = built.generation
+    built.keep_in_memory()
+    assert marks(built) == 1 and built.generation == generation + 1 and len(built.fills) == 2
+    assert built.connection.execute("PRAGMA database_list").fetchone()[2] == ""
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 60)
+    assert marks(built) == 1 and len(built.fills) == 2
+    assert built.connection.execute("PRAGMA database_list").fetchone()[2] == built.path
+
+
+def test_a_commit_that_fails_is_rolled_back(built):
+    built.refresh().execute("PRAGMA foreign_keys = ON")
+    for statement in (
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    ):
+        built.connection.execute(statement)
+    with pytest.raises(sqlite3.IntegrityError), transaction(built.connection):
+        built.connection.execute("INSERT INTO child VALUES (1)")
+    with transaction(built.connection):
+        assert built.connection.execute("SELECT COUNT(*) FROM child").fetchone()[0] == 0
+
+
+def test_a_fresh_database_lies_on_the_disk_before_it_takes_the_place_of_the_old_one(built, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")))
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: flushed.append("replaced") or real(source, target))
+    built.refresh()
+    assert [path.endswith(".new") for path in flushed] == [True, False] and flushed[1] == "replaced"

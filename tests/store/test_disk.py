@@ -191,3 +191,17 @@ def test_sweeping_a_folder_takes_the_temporary_files_of_every_name(tmp_path):
         os.utime(tmp_path / name, (0, 0))
     disk.sweep(str(tmp_path))
     assert not any(path.is_file() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", sorted(set(disk.CURES) - {errno.EACCES, errno.EPERM}))
+def test_the_machine_is_blamed_for_what_is_its_fault_with_a_next_step(number):
+    with pytest.raises(StorageError) as caught, disk.blamed():
+        raise OSError(number, os.strerror(number), "/some/file")
+    assert os.strerror(number) in str(caught.value) and "/some/file" in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EBADF])
+def test_the_machine_is_not_blamed_for_a_mistake_of_ours(number):
+    with pytest.raises(OSError) as caught, disk.blamed():
+        raise OSError(number, os.strerror(number))
+    assert caught.value.errno == number

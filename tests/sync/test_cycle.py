@@ -95,6 +95,7 @@ def noting(asked, method):
 def test_a_cycle_writes_and_reads_only_what_is_new(pair, monkeypatch):
     ann, bob = pair
     monkeypatch.setattr(layout, "SEGMENT_BYTES", 600)
+    monkeypatch.setattr(cycle, "_COARSE", 0)  # or all that was written just now is compared once more
     for number in range(302):
         ann.engine.journal.append("ann", kit.message("ann", f"{number} " + "x" * 300))
     settle(ann, bob)

@@ -397,7 +397,7 @@ def test_an_error_of_the_disk_is_told_like_any_other(pair, bare_remote, monkeypa
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cycle.files, "differing", fail)
+    monkeypatch.setattr(cycle.files, "at", fail)
     says(ann, "No space left")
     monkeypatch.undo()
     recovers(ann, bob, sent=sent, bare=bare_remote)

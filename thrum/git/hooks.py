@@ -63,6 +63,8 @@ def install(place: Place, *, shared: bool = False) -> list[HookState]:
             _configure(place, event)
         return status(place)
     folder = _hooks_dir(place)
+    if not os.path.isdir(folder) and os.path.exists(folder):
+        raise Refused(f"hooks are switched off: core.hooksPath is {folder}", "unset core.hooksPath, or go without")
     records = hookfiles.load_records(_records_path(place))
     wanted = [event for event in EVENTS if _is_to_do(_state(place, event, folder, records.get(event)))]
     refusal = _refusal(place, folder, wanted, shared=shared)

@@ -33,7 +33,7 @@ class Break(NamedTuple):
             "gap": f"{self.last - self.first + 1} lines are missing before number {self.last + 1}",
             "fork": f"{number} {'comes' if self.first == self.last else 'come'} again: two copies of one clone wrote here",
             "changed": f"the line before number {self.first} is not the one it was written after",
-            "unnumbered": f"a line without a number after {self.first}",
+            "unnumbered": f"lines without a number after {self.first}",
         }
         return f"{self.path}: {told[self.kind]}"
 
@@ -57,7 +57,7 @@ def breaks(lines: Iterable[Line], was_purged: WasPurged = nothing_purged) -> Ite
     """Every break of one log, in order. v0.1.0's logs have no numbers, and so no breaks."""
     waiting: Break | None = None
     for found in _examine(lines, was_purged):
-        if waiting is not None and found.kind == "fork" == waiting.kind and found.first <= waiting.last + 1:
+        if waiting is not None and _goes_on(waiting, found):
             waiting = waiting._replace(last=max(found.last, waiting.last))
             continue
         if waiting is not None:
@@ -65,6 +65,13 @@ def breaks(lines: Iterable[Line], was_purged: WasPurged = nothing_purged) -> Ite
         waiting = found
     if waiting is not None:
         yield waiting
+
+
+def _goes_on(before: Break, found: Break) -> bool:
+    """Whether a break belongs to the one before: numbers that come again in a row, lines without any."""
+    if found.kind == "fork" == before.kind:
+        return found.first <= before.last + 1
+    return found.kind == "unnumbered" == before.kind and found.path == before.path
 
 
 def _examine(lines: Iterable[Line], was_purged: WasPurged) -> Iterator[Break]:

@@ -49,9 +49,12 @@ REBUILT = News((), 1, True)
 class Projection:
     """The read model of the logs below `root`."""
 
-    def __init__(self, root: str, path: str, origin: str) -> None:
-        """`root`: the branch's worktree; `path`: the database's file; `origin`: this clone's id."""
-        self.root, self.origin = root, origin
+    def __init__(self, root: str, path: str, origin: str, heal: Callable[[], object] = lambda: None) -> None:
+        """`root`: the branch's worktree; `path`: the database's file; `origin`: this clone's id.
+
+        `heal` brings back what the logs have lost, from wherever else it may be; called before the model is built anew.
+        """
+        self.root, self.origin, self._heal = root, origin, heal
         self.database = Database(path, self._fill)
         self.purges = Purges(lambda: self.database.connection)
         self._is_blamed = False
@@ -76,6 +79,7 @@ class Projection:
                     return found if before == 0 else REBUILT
                 return self._with_others(connection, found)
             except news.Rewritten:
+                self._heal()
                 self._build_anew()
             except StorageError:
                 return self._keep_in_memory()

@@ -121,7 +121,8 @@ def _odd(root: str, purged: Purged) -> list[str]:
     for log in wanted:
         faults: list[str] = []
         lines = _noting(history.read(root, log, parse), faults)
-        found += [*(broken.sentence for broken in chains.breaks(lines, was_purged)), *faults]
+        breaks = [broken.sentence for broken in chains.breaks(lines, was_purged)]
+        found += [*faults, *breaks]
     return found
 
 
