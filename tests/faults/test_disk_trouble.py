@@ -150,7 +150,7 @@ def memory(path: str, options: str) -> Iterator[str]:
 @needs_mounts
 @pytest.mark.parametrize(("options", "fill"), [("size=12m", "fill_room"), ("size=64m,nr_inodes=1200", "fill_inodes")])
 def test_a_disk_that_fills_up_under_a_daemon(ledger, effort, outlet, options, fill):
-    away(ledger, fill_up, seconds=3000, outlet=outlet, options=options, fill=fill, steps=effort(6, 40))
+    away(ledger, fill_up, seconds=3000, outlet=outlet, options=options, fill=fill, steps=effort(6, 15))
 
 
 def fill_up(ledger, outlet, options, fill, steps):
