@@ -130,8 +130,8 @@ def stop(place: Place, timeout: float = STOP_TIMEOUT) -> int:
 def status(place: Place) -> Json:
     """`{running, status, pid?, repo_path?, started_at?, socket_path?, log?}`, and what it tells of itself if it answers.
 
-    That is what `health` adds, and of `daemon.status`: requests, methods, queues, memory_bytes, sync. `status` is "busy" when it
-    answers and its engine does not.
+    That is what `health` adds, and of `daemon.status`: requests, methods, queues, memory_bytes, sync. `status` is "busy" when
+    it answers and its engine does not.
     """
     running = owner(place)
     if running is None:
