@@ -270,6 +270,24 @@ def test_a_kill_after_any_step_loses_nothing_and_is_made_good(tmp_path: Path) ->
     assert step > 12
 
 
+def test_loose_objects_that_a_killed_run_left_go_even_if_their_pack_is_not_taken_into_another(
+    ours: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    ours.grow(3)
+    before = loose(ours.place)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing._Packing, "_remove_loose", killed)
+        packing.pack(ours.place, least=1)
+    assert loose(ours.place) == before
+    folder = os.path.join(ours.place.common_dir, "objects", "pack")
+    write(os.path.join(folder, packs(ours.place)[0].partition(".")[0] + ".keep"), "")
+    assert packing.pack(ours.place, least=1) > 3
+    assert not loose(ours.place) & _history(ours)
+
+
 def _history(ours: Branch) -> set[str]:
     return set(git(ours.place.common_dir, "rev-list", "--objects", "--no-object-names", branch.REF).split())
 
