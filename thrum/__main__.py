@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from thrum.cli.answer import Output
     from thrum.cli.options import Options
     from thrum.cli.plan import Plan
+    from thrum.git.place import Place
 
 BUG = 3
 _TRACES = 20
@@ -103,9 +104,23 @@ def _carry_out(plan: Plan, options: Options) -> int:
                 inside.call(*output.after)
             except ThrumError:
                 return code  # it stays unread, which is the safe side
-        return code
     finally:
         inside.close()
+    if plan.method == "sync.force":
+        _pack(here)
+    return code
+
+
+def _pack(here: Place) -> None:
+    """Packs our objects where no daemon does, before git itself would tidy. The answer has been written already."""
+    from thrum.errors import ThrumError
+    from thrum.git import packing
+
+    try:
+        if packing.is_due(here, share=1.0):
+            packing.pack(here)
+    except (ThrumError, OSError):
+        return  # it is a help and no promise
 
 
 def _put(output: Output) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,6 +129,38 @@ def test_status_says_where_the_websocket_is_and_keeps_its_token(warm, repository
     with open(told["ws_token_file"]) as file:
         token = file.read().strip()
     assert token and token not in shown + json.dumps(told)
+
+
+def test_status_shows_where_a_slow_daemon_loses_its_time(warm):
+    for _ in range(3):
+        warm.ok("send", "hello")
+    told = warm.ask("daemon", "status")
+    assert told["requests"] >= 3
+    assert 0 < told["methods"]["message.send"]["p50_ms"] <= told["methods"]["message.send"]["p99_ms"]
+    assert told["queues"]["calls"] >= 0 and told["queues"]["listeners"] == 0 and told["queues"]["connections"] >= 1
+    assert 1_000_000 < told["memory_bytes"] < 1_000_000_000
+    assert {"cycles", "failures", "busy"} <= told["sync"].keys()
+    shown = warm.ok("daemon", "status")
+    for line in (
+        r"requests +\d+\n",
+        r"message\.send  p50 \d+\.\d ms, p99 ",
+        r"waiting +0 calls, 0 listeners",
+        r"memory +\d+\.\d MB",
+    ):
+        assert re.search(line, shown), (line, shown)
+
+
+def test_status_leaves_out_what_is_slow_because_it_waits():
+    from thrum.cli import daemon
+    from thrum.cli.plan import Style
+
+    slow = {"count": 1, "p50_ms": 30_000.0, "p99_ms": 30_000.0}
+    methods = {"message.wait": slow, "cli.run": slow, "health": {"count": 9, "p50_ms": 0.4, "p99_ms": 0.6}}
+    sync = {"cycles": 7, "failures": 2, "busy": False, "last_ms": 1500.0, "last_success_at": "2026-02-10T12:00:00Z"}
+    found = {"running": True, "status": "running", "requests": 11, "methods": methods, "sync": sync}
+    shown = daemon.shown(found, Style(now=1_770_724_800 * 10**9 + 180 * 10**9))
+    assert "slowest   health  p50 0.4 ms, p99 0.6 ms\n" in shown and "30000" not in shown
+    assert "7 of the sync, the last took 1s, the last that worked ended 3m ago; 2 failures since" in shown
 
 
 def test_the_daemon_says_why_it_does_not_start(thrum):

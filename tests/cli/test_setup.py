@@ -253,3 +253,18 @@ def test_init_takes_over_what_v010_left(thrum, repository):
     thrum.ok("quickstart", "--role", "r", "--module", "m", "--name", "bob")
     assert thrum.ask("inbox")["messages"][0]["body"]["content"] == "from before"
     assert thrum.ask("doctor")["healthy"]
+
+
+def test_a_forced_sync_without_a_daemon_packs_what_piled_up_once_it_has_answered(thrum, monkeypatch):
+    from thrum.git import packing
+
+    packed = []
+    thrum.ok("init")
+    monkeypatch.setattr(packing, "is_due", lambda place, share: share >= 1)
+    monkeypatch.setattr(packing, "pack", lambda place: packed.append(place.common_dir))
+    thrum("sync", "force")
+    assert len(packed) == 1
+    thrum.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+    thrum("send", "hello", "--wait-sync")
+    thrum("inbox")
+    assert len(packed) == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import kit
-from thrum.daemon import offspring
+from thrum.daemon import chores, offspring
+from thrum.daemon.feed import Feed
+from thrum.daemon.pace import Pace
 from thrum.daemon.tails import Tails
 from thrum.daemon.tasks import Coalesced, Tasks, every
 from thrum.daemon.worker import Worker
@@ -112,3 +114,34 @@ def test_our_children_can_be_ended() -> None:
     assert child.pid in offspring._children()
     offspring.end([child.pid])
     assert child.wait(10) < 0
+
+
+def test_our_objects_are_packed_when_they_become_many_and_never_without_gain(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+    answers = [700, 500, 0]
+
+    def pack(_: object) -> int:
+        packed.append(answers[len(packed)])
+        return packed[-1]
+
+    monkeypatch.setattr(chores, "PACKING", 0.01)
+    monkeypatch.setattr(chores.packing, "is_due", lambda _: True)
+    monkeypatch.setattr(chores.packing, "pack", pack)
+
+    async def check_up() -> None:
+        pass
+
+    async def scene() -> None:
+        engine, worker = kit.set_up(repository), Worker()
+        feed = Feed(asyncio.get_running_loop())
+        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        await until(lambda: len(packed) == 3)
+        await asyncio.sleep(0.1)
+        await at_work.close()
+        worker.close()
+        engine.close()
+
+    asyncio.run(scene())
+    assert packed == answers

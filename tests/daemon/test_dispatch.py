@@ -211,7 +211,9 @@ def test_the_daemon_counts_what_it_does() -> None:
         conversation = house.dispatcher.open()
         for _ in range(3):
             await ask(conversation, "echo")
-        told = (await ask(conversation, "daemon.status"))["result"]["methods"]
+        whole = (await ask(conversation, "daemon.status"))["result"]
+        assert whole["requests"] == 3
+        told = whole["methods"]
         assert told["echo"]["count"] == 3
         assert 0 <= told["echo"]["p50_ms"] <= told["echo"]["p99_ms"]
 

@@ -405,3 +405,19 @@ def test_the_log_is_rotated(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
         found = os.stat(os.path.join(os.path.dirname(path), name))
         assert found.st_size <= 2000
         assert found.st_mode & 0o777 == 0o600
+
+
+def test_a_daemon_whose_engine_is_busy_still_says_with_what(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = start(place)
+    real = lifecycle.ask
+
+    def ask(path: str, method: str) -> dict[str, object]:
+        if method == "health":
+            raise DaemonError("the daemon does not answer: timed out")
+        return real(path, method)
+
+    monkeypatch.setattr(lifecycle, "ask", ask)
+    found = status(place)
+    assert (found["status"], found["pid"]) == ("busy", started.pid)
+    assert found["queues"]["connections"] >= 1
+    assert "timed out" in found["error"]

@@ -241,3 +241,32 @@ def test_the_branch_of_the_logs_does_not_show(repo: str) -> None:
     settle(repo)
     assert open_objects(f"{repo}/.git").head(branch.REF)
     assert context.read(find(repo))["unmerged_commits"] == []
+
+
+def test_a_commit_made_while_git_looks_is_in_what_is_told(repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history is looked up beside the files, for the commit that HEAD names at the beginning."""
+    git(repo, "checkout", "-q", "-b", "feature")
+    commit(repo, "one", "a")
+    real = context._status
+
+    def slow(worktree: str) -> tuple[str, str, list[str]]:
+        git(repo, "checkout", "-q", "-b", "other")
+        commit(repo, "two", "b")
+        return real(worktree)
+
+    monkeypatch.setattr(context, "_status", slow)
+    found = context.read(find(repo))
+    assert (found["branch"], found["head"]) == ("other", git(repo, "rev-parse", "HEAD"))
+    assert [made["message"] for made in found["unmerged_commits"]] == ["two", "one"]
+
+
+def test_a_history_that_was_looked_up_for_another_branch_is_not_told(
+    repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repo, "checkout", "-q", "-b", "feature")
+    commit(repo, "one", "a")
+    expected = context.read(find(repo))
+    head = git(repo, "rev-parse", "HEAD")
+    monkeypatch.setattr(context._Guess, "_look", lambda guess: setattr(guess, "_found", ("other", head, head)))
+    assert context.read(find(repo)) == expected
+    assert [made["message"] for made in expected["unmerged_commits"]] == ["one"]

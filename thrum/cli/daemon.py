@@ -13,12 +13,14 @@ from thrum import client
 from thrum.cli.console import here, settings_of, style, tell
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
-from thrum.cli.text import fields, lasting, safe, when
+from thrum.cli.text import count, fields, lasting, safe, volume, when
 from thrum.errors import Refused
 
 Json = dict[str, Any]
 _TAIL = 1 << 20
 _LOOK = 0.2
+_FEW = 4
+_MADE_OF_OTHERS = ("cli.run", "cli.done")
 
 
 def start() -> Local:
@@ -32,7 +34,10 @@ def stop() -> Local:
 
 
 def status() -> Local:
-    """The lock tells, not a pid file."""
+    """And how it fares: the slowest methods, what waits, its memory, the sync. `--json` has every method.
+
+    p50 and p99: half of the last 512 calls were faster, and all but a hundredth of them.
+    """
     return Local(_status)
 
 
@@ -116,9 +121,46 @@ def shown(found: Json, style: Style) -> str:
     pairs += [("error", safe(found.get("error") or "")), ("log", safe(found.get("log") or ""))]
     pairs += [("websocket", safe(found.get("ws_url") or found.get("ws_error") or ""))]
     pairs += [("token", safe(found.get("ws_token_file") or ""))]
+    pairs += _condition(found, style)
     if style.verbose:
         pairs += [("socket", safe(found.get("socket") or "")), ("since", when(found.get("started_at"), style))]
     return fields(pairs) + "\n"
+
+
+def _condition(found: Json, style: Style) -> list[tuple[str, str]]:
+    """Where a slow daemon loses its time."""
+    pairs = [("requests", str(found["requests"]))] if "requests" in found else []
+    for at, (name, told) in enumerate(_slowest(found.get("methods") or {})):
+        pairs.append(
+            ("" if at else "slowest", f"{safe(name)}  p50 {told['p50_ms']:.1f} ms, p99 {told['p99_ms']:.1f} ms")
+        )
+    if queues := found.get("queues"):
+        waiting = (count(queues["calls"], "call"), count(queues["listeners"], "listener"))
+        pairs.append(("waiting", f"{', '.join(waiting)}, over {count(queues['connections'], 'connection')}"))
+    if "memory_bytes" in found:
+        pairs.append(("memory", volume(found["memory_bytes"])))
+    return [*pairs, ("cycles", _cycles(found.get("sync") or {}, style))]
+
+
+def _slowest(methods: Json) -> list[tuple[str, Json]]:
+    """The few with the longest p99, without those that wait for somebody else and the command line that is made of others."""
+    from thrum.methods.registry import METHODS
+
+    worked = ((name, told) for name, told in methods.items() if name not in _MADE_OF_OTHERS)
+    own = [(name, told) for name, told in worked if name not in METHODS or not METHODS[name].waits]
+    return sorted(own, key=lambda one: one[1]["p99_ms"], reverse=True)[:_FEW]
+
+
+def _cycles(sync: Json, style: Style) -> str:
+    if not sync.get("cycles"):
+        return "the first is under way" if sync.get("busy") else ""
+    text = f"{sync['cycles']} of the sync, the last took {lasting(sync['last_ms'] / 1000)}"
+    text += (
+        f", the last that worked ended {when(sync.get('last_success_at'), style)}"
+        if sync.get("last_success_at")
+        else ""
+    )
+    return text + (f"; {count(sync['failures'], 'failure')} since" if sync.get("failures") else "")
 
 
 def _logs(options: Options, number: int, follow: bool) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import thrum
 from thrum.config import Settings
-from thrum.daemon import logfile, offspring
+from thrum.daemon import condition, logfile, offspring
 from thrum.daemon.chores import Chores
 from thrum.daemon.dispatch import Dispatcher, RunCli
 from thrum.daemon.errands import Errands
@@ -166,6 +166,7 @@ class Daemon:
             sync=pace,
             facts=daemon.facts,
             run_cli=run_cli,
+            condition=lambda: condition.describe(worker, pace, feed.listeners, server.connections),
         )
         server = await Server.listen(place.socket, dispatcher.open, dispatcher.turned)
         stack.push_async_callback(_take_leave, dispatcher, server)

@@ -1,8 +1,9 @@
-"""What the daemon does unasked: it listens to other processes, keeps contexts fresh, heals what somebody removed."""
+"""What the daemon does unasked: it listens to others, keeps contexts fresh, heals what was removed, packs what piled up."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from thrum.daemon import contexts
@@ -10,16 +11,23 @@ from thrum.daemon.errands import Errands
 from thrum.daemon.feed import Feed
 from thrum.daemon.pace import Pace
 from thrum.daemon.tails import End, Tails
-from thrum.daemon.tasks import Coalesced, Tasks, every, guarded
+from thrum.daemon.tasks import Coalesced, Tasks, every, guarded, in_thread
 from thrum.daemon.watch import Callbacks, Watch, agree
 from thrum.daemon.worker import Worker
 from thrum.engine import Engine
+from thrum.git import packing
 
 CATCH_UP = 30.0
 """Seconds between two looks at the logs that nobody asked for: a network file system tells of nothing."""
 CHECKUP = 5.0
+PACKING = 60.0
+"""Seconds between two looks whether our loose objects have become many."""
+PACKING_REST = 3600.0
+"""The same after a look at all of them that brought nothing: it was somebody else who left many, or the disk is full."""
 GRACE = 0.5
 """Seconds a cycle has to send what was said, before another one is urged."""
+
+log = logging.getLogger("thrum.daemon")
 
 
 class Chores:
@@ -42,9 +50,11 @@ class Chores:
         self._tasks = Tasks()
         listening = Coalesced(self._tasks, self._listen)
         callbacks = Callbacks(listening.poke, self._refresh_marked, self._compare_refs)
+        self._packing_rests_until = 0.0
         self._watch = Watch(engine.place, *self._remote, callbacks)
         self._tasks.begin(every(CATCH_UP, self._listen))
         self._tasks.begin(every(CHECKUP, self._heal))
+        self._tasks.begin(every(PACKING, self._pack))
         self._tasks.begin(every(engine.settings.interval, lambda: contexts.refresh_online(worker, engine)))
 
     async def close(self) -> None:
@@ -75,3 +85,14 @@ class Chores:
     async def _heal(self) -> None:
         self._watch.renew()
         await self._check_up()
+
+    async def _pack(self) -> None:
+        """Packs our objects before there are so many that git would do it, and the user wait."""
+        now = asyncio.get_running_loop().time()
+        if now < self._packing_rests_until or not await in_thread(packing.is_due, self._engine.place):
+            return
+        self._packing_rests_until = now + PACKING_REST
+        packed = await in_thread(packing.pack, self._engine.place)
+        if packed:
+            self._packing_rests_until = 0.0
+            log.info("packed %d loose objects of ours", packed)

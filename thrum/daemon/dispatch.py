@@ -110,10 +110,12 @@ class Dispatcher:
         sync: SyncLike,
         facts: Callable[[], Json],
         run_cli: RunCli,
+        condition: Callable[[], Json] = dict,
     ) -> None:
-        """`facts`: what `health` adds: pid, uptime_ms, socket, log, ..."""
+        """`facts`: what `health` adds: pid, uptime_ms, socket, log, ...; `condition`: what `daemon.status` adds to them."""
         self.engine, self.worker, self.feed, self.sync = engine, worker, feed, sync
         self.methods, self.facts, self.run_cli = methods, facts, run_cli
+        self.condition = condition
         self.tally, self.turned = Tally(), Turned()
         self.postponed = Postponed()
         self.delivery = Delivery(engine, worker, feed)
@@ -270,8 +272,9 @@ class Conversation:
     async def _status(self, params: Json, claim: Claim) -> Json:
         listeners = self._shared.feed.listeners
         shared = self._shared
-        counts = {"methods": shared.tally.as_json(), "turned_away": shared.turned.as_json()}
-        return {**shared.facts(), "listeners": listeners, **counts}
+        counts: Json = {"requests": shared.tally.total, "methods": shared.tally.as_json()}
+        counts["turned_away"] = shared.turned.as_json()
+        return {**shared.facts(), "listeners": listeners, **counts, **shared.condition()}
 
     async def _sync_status(self, params: Json, claim: Claim) -> Json:
         answer: Json = await self._call("sync.status", params, claim)

@@ -41,6 +41,11 @@ _USERS_GIT = (
 )
 """What of git's environment is the user's own and not somebody's command's: how to reach a remote."""
 
+_TOLD = (
+    *("pid", "uptime_ms", "version", "sync_state", "repo_id", "log", "ws_port", "ws_url", "ws_token_file", "ws_error"),
+    *("requests", "methods", "queues", "memory_bytes", "sync"),
+)
+
 
 class Started(NamedTuple):
     """A daemon that is ready."""
@@ -123,29 +128,25 @@ def stop(place: Place, timeout: float = STOP_TIMEOUT) -> int:
 
 
 def status(place: Place) -> Json:
-    """`{running, status, pid?, repo_path?, started_at?, socket_path?, log?}`, and what `health` adds if it answers."""
+    """`{running, status, pid?, repo_path?, started_at?, socket_path?, log?}`, and what it tells of itself if it answers.
+
+    That is what `health` adds, and of `daemon.status`: requests, methods, queues, memory_bytes, sync. `status` is "busy" when
+    it answers and its engine does not.
+    """
     running = owner(place)
     if running is None:
         return {"running": False, "status": "stopped"}
     found: Json = {"running": True, "status": "running"}
     found.update({key: value for key, value in running._asdict().items() if value})
     try:
-        health = ask(place.socket, "health")
+        told = ask(place.socket, "daemon.status")
     except DaemonError as error:
         return {**found, "status": "not answering", "error": str(error)}
-    kept = (
-        "pid",
-        "uptime_ms",
-        "version",
-        "sync_state",
-        "repo_id",
-        "log",
-        "ws_port",
-        "ws_url",
-        "ws_token_file",
-        "ws_error",
-    )
-    return {**found, **{key: health[key] for key in kept if key in health}}
+    try:
+        told = {**told, **ask(place.socket, "health")}
+    except DaemonError as error:
+        found.update(status="busy", error=str(error))
+    return {**found, **{key: told[key] for key in _TOLD if key in told}}
 
 
 def already_running(running: Running) -> Refused:

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import logging
 import random
-import threading
+import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
+from thrum.core import clock
 from thrum.daemon.feed import stopping
+from thrum.daemon.tasks import in_thread
 from thrum.errors import ThrumError
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 SPACING = 0.2
 """Seconds between an urgent cycle and the next: what is said meanwhile travels together."""
@@ -65,13 +66,19 @@ class Pace:
         self._ended = self._due - SPACING
         self._peeked = self._due
         self._tip: str | None = None
-        self._failures = 0
+        self._failures = self._cycles = 0
+        self._is_busy = False
+        self._last: Json = {}
         self._is_stopped = False
 
     @property
     def is_active(self) -> bool:
         """Whether the sync is switched on."""
         return self._sync is not None
+
+    def as_json(self) -> Json:
+        """How the cycles of this daemon went: `{cycles, failures, busy, last_ms?, last_success_at?}`; `failures`: in a row."""
+        return {"cycles": self._cycles, "failures": self._failures, "busy": self._is_busy, **self._last}
 
     def urge(self) -> None:
         """Something eager is pending: a cycle within a fifth of a second, also while earlier ones failed."""
@@ -119,7 +126,7 @@ class Pace:
     async def _peek(self, sync: Sync) -> None:
         """Looks whether the remote has moved since the last look; then a cycle is due."""
         try:
-            tip = await _in_thread(sync.peek)
+            tip = await in_thread(sync.peek)
         except ThrumError:
             return  # the next cycle meets the same trouble and tells of it
         finally:
@@ -132,8 +139,9 @@ class Pace:
         started = self._loop.time()
         self._due = started + self._interval  # whoever is urgent from now on brings it forward again
         forced, self._forced = self._forced, []
+        self._is_busy = True
         try:
-            report = await _in_thread(_one_cycle, sync, bool(forced))
+            report = await in_thread(_one_cycle, sync, bool(forced))
         except asyncio.CancelledError:
             self._forced += forced
             raise
@@ -142,11 +150,20 @@ class Pace:
             self._plan(started, failed=True)
             _answer(forced, error)
             return
+        finally:
+            self._is_busy = False
         if report is not None and not report.ok:
             log.warning("sync: %s", report.error)
         self._plan(started, failed=report is not None and not report.ok)
         if report is not None:
+            self._note(started, report.ok)
             _answer(forced, report)
+
+    def _note(self, started: float, is_good: bool) -> None:
+        self._cycles += 1
+        self._last["last_ms"] = round((self._ended - started) * 1000, 3)
+        if is_good:
+            self._last["last_success_at"] = clock.text(time.time_ns())
 
     def _plan(self, started: float, *, failed: bool) -> None:
         """The next cycle. After a failure: soon at first, later and later then, never in step with other clones."""
@@ -181,25 +198,3 @@ def _answer(waiters: list[asyncio.Future[ReportLike]], outcome: ReportLike | Exc
             waiter.set_exception(outcome)
         else:
             waiter.set_result(outcome)
-
-
-async def _in_thread(function: Callable[..., T], *args: object) -> T:
-    """Calls `function` in a thread that does not keep the process alive: a remote may hang for a minute."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-
-    def settle(value: T | None, error: BaseException | None) -> None:
-        if not outcome.done():
-            outcome.set_exception(error) if error is not None else outcome.set_result(value)  # type: ignore[arg-type]
-
-    def work() -> None:
-        value, trouble = None, None
-        try:
-            value = function(*args)
-        except BaseException as error:
-            trouble = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(settle, value, trouble)
-
-    threading.Thread(target=work, name="sync", daemon=True).start()
-    return await outcome

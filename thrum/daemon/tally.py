@@ -20,6 +20,11 @@ class Tally:
         self._counts[method] = self._counts.get(method, 0) + 1
         self._durations.setdefault(method, deque(maxlen=KEPT)).append(seconds)
 
+    @property
+    def total(self) -> int:
+        """How many calls there were."""
+        return sum(self._counts.values())
+
     def as_json(self) -> dict[str, dict[str, float]]:
         """`{method: {count, p50_ms, p99_ms}}`."""
         return {method: self._describe(method) for method in sorted(self._counts)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
 
 from thrum.errors import ThrumError
 
+T = TypeVar("T")
 Action = Callable[[], Awaitable[object]]
 
 log = logging.getLogger("thrum.daemon")
@@ -71,3 +75,25 @@ async def guarded(action: Action) -> None:
         log.warning("%s", error)
     except Exception:
         log.exception("a chore failed")
+
+
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """Calls `function` in a thread that does not keep the process alive: a remote may hang for a minute."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: T | None, error: BaseException | None) -> None:
+        if not outcome.done():
+            outcome.set_exception(error) if error is not None else outcome.set_result(value)  # type: ignore[arg-type]
+
+    def work() -> None:
+        value, trouble = None, None
+        try:
+            value = function(*args)
+        except BaseException as error:
+            trouble = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(settle, value, trouble)
+
+    threading.Thread(target=work, name="beside", daemon=True).start()
+    return await outcome

@@ -23,6 +23,11 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._queue.qsize()
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `function` there; from an event loop. Whoever is cancelled meanwhile loses only the answer."""
         return await asyncio.wrap_future(self._submit(partial(function, *args, **kwargs)))

@@ -37,6 +37,7 @@ SAFE = (
 )
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 SSH = "ssh -oBatchMode=yes -oConnectTimeout=10"
+NICE = ("nice", "-n", "19")
 PROGRESS_FACTOR = 20  # a transfer that keeps moving may take this many times its timeout
 
 _ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[\[(][0-?]*[ -/]*[@-~]?|\x1b.?")
@@ -70,10 +71,12 @@ def run(
     env: Mapping[str, str] | None = None,
     network: bool = False,
     plain: bool = False,
+    gently: bool = False,
 ) -> Result:
     """Run `git args` in `cwd`, at most `timeout` seconds (a network command: without a sign of progress).
 
-    `env` adds to the cleaned environment. `plain` leaves the user's configuration as it is, to ask about it.
+    `env` adds to the cleaned environment. `plain` leaves the user's configuration as it is, to ask about it. `gently`: when
+    nobody else wants the processor.
     Raises GitError (RemoteError for the network) when it took too long, could not start, or, with `check`, failed.
     """
     whole = {**clean_env(), **(env or {})}
@@ -83,7 +86,7 @@ def run(
     total = timeout * PROGRESS_FACTOR if network else timeout
     failure = RemoteError if network else GitError
     try:
-        code, out, err = spawn(["git", *safety, *args], cwd, whole, input, timeout, total)
+        code, out, err = spawn([*(NICE if gently else ()), "git", *safety, *args], cwd, whole, input, timeout, total)
     except TookTooLongError as late:
         raise failure(
             f"git {_name(args)} took longer than {late.args[0]:.0f} s and was stopped",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
+from thrum.errors import GitError
 from thrum.git.branch import BRANCH
 from thrum.git.command import run
 from thrum.git.place import Place
@@ -60,14 +63,54 @@ def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Conte
     context = Context(branch="", head="", unmerged_commits=[], changed_files=[], uncommitted_files=[])
     if place.worktree is None:
         return context
-    context["branch"], context["head"], files = _status(place.worktree)
+    guess = _Guess(place, limit_files, limit_commits)
+    try:
+        context["branch"], context["head"], files = _status(place.worktree)
+    finally:
+        guess.settle()
     context["uncommitted_files"] = files[:limit_files]
-    base = _base(place.worktree, context["branch"]) if context["head"] else None
+    base = guess.base(context["branch"], context["head"]) if context["head"] else None
     if base is not None and base != context["head"]:
         commits, changed = _history(place.worktree, base, context["head"], limit_files, limit_commits)
         context["unmerged_commits"] = [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits]
         context["changed_files"] = list(changed)
     return context
+
+
+class _Guess:
+    """The history that will be asked for most likely, looked up while git looks through the worktree, which takes longer."""
+
+    def __init__(self, place: Place, *limits: int) -> None:
+        self._worktree, self._head_file, self._limits = (
+            place.worktree or "",
+            os.path.join(place.git_dir, "HEAD"),
+            limits,
+        )
+        self._found: tuple[str, str, str | None] | None = None
+        self._thread = threading.Thread(target=self._look, name="history", daemon=True)
+        self._thread.start()
+
+    def settle(self) -> None:
+        """Waits for the end of it."""
+        self._thread.join()
+
+    def base(self, branch: str, head: str) -> str | None:
+        """What this branch and commit are measured against; looked up now if others were guessed. Raises GitError."""
+        if self._found is not None and self._found[:2] == (branch, head):
+            return self._found[2]
+        return _base(self._worktree, branch, _refs(self._worktree, branch))
+
+    def _look(self) -> None:
+        with contextlib.suppress(GitError, OSError, ValueError):  # what is wrong is told by whoever asks again
+            with open(self._head_file, encoding="utf-8", errors="surrogateescape") as file:
+                said = file.read(4096).strip()
+            branch = said.removeprefix("ref: refs/heads/") if said.startswith("ref: ") else ""
+            refs = _refs(self._worktree, branch)
+            head = refs.get(f"refs/heads/{branch}", "") if branch else said
+            base = _base(self._worktree, branch, refs)
+            if head and base not in (None, head):
+                _history(self._worktree, base or "", head, *self._limits)
+            self._found = branch, head, base
 
 
 def branches(place: Place) -> set[str]:
@@ -138,14 +181,21 @@ _MOST_FOLDERS = 50
 _BEFORE_PATH = {"?": 0, "1": 7, "u": 9}  # fields between the kind of a porcelain v2 line and its path
 
 
-def _base(worktree: str, branch: str) -> str | None:
-    """The commit that work is measured against: the remote's default branch, else a usual local one, else None."""
+def _refs(worktree: str, branch: str) -> dict[str, str]:
+    """The commits of this branch and of those that work may be measured against, by full name. Raises GitError."""
     patterns = [f"refs/remotes/*/{name}" for name in ("HEAD", *USUAL[:2])] + [f"refs/heads/{name}" for name in USUAL]
+    if branch:
+        patterns.append(f"refs/heads/{branch}")
     refs = {}
     for line in run([*REFS, *patterns], worktree).out.decode("utf-8", "surrogateescape").splitlines():
         name, oid, symref = line.split("\0")
         if not symref.endswith("/" + BRANCH):
             refs[name] = oid
+    return refs
+
+
+def _base(worktree: str, branch: str, refs: Mapping[str, str]) -> str | None:
+    """The commit that work is measured against: the remote's default branch, else a usual local one, else None."""
     remotes = sorted({name.split("/")[2] for name in refs if name.startswith("refs/remotes/")})
     if remotes:
         remote = "origin" if "origin" in remotes else remotes[0]

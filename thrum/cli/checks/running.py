@@ -32,6 +32,8 @@ def _silent(pid: object, found: dict[str, object]) -> tuple[str, str]:
         return told, ""
     if _is_stopped(pid):
         return f"it was stopped by a signal (pid {pid})", f"kill -CONT {pid}"
+    if found["status"] == "busy":
+        return told, "git thrum daemon status"
     return told, f"kill -9 {pid} && git thrum daemon start"
 
 
