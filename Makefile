@@ -39,7 +39,7 @@ format: .venv/ready-to-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready
+bench: .venv/ready-to-test
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 clean:
