@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -130,7 +131,7 @@ def _spread(places: Sequence[float], apart: float = 16) -> list[float]:
     """The places, moved so that no two are closer than `apart`."""
     order = sorted(range(len(places)), key=lambda index: places[index])
     moved = list(places)
-    for before, index in zip(order, order[1:], strict=False):
+    for before, index in itertools.pairwise(order):
         moved[index] = max(moved[index], moved[before] + apart)
     return moved
 

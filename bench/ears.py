@@ -27,8 +27,8 @@ class Ear(Protocol):
     def listen(self) -> None:
         """Begins to wait for the next message."""
 
-    def takes(self) -> bool:
-        """Reads what has come; whether a message was in it."""
+    def takes(self, word: bytes) -> bool:
+        """Reads what has come; whether the message with `word` in it is there. Raises RuntimeError for another one."""
 
     def close(self) -> None:
         """Hangs up."""
@@ -47,9 +47,9 @@ class Waiting:
         self._heard = b""
         self._line.say("message.wait", timeout=60)
 
-    def takes(self) -> bool:
+    def takes(self, word: bytes) -> bool:
         self._heard += self._line.socket.recv(65536)
-        return self._heard.endswith(b"\n") and _is_sound(self._heard, b'"received"')
+        return self._heard.endswith(b"\n") and _is_sound(self._heard, word)
 
     def close(self) -> None:
         self._line.close()
@@ -59,7 +59,7 @@ class Browser:
     """A WebSocket client that has subscribed to all mail of an agent."""
 
     def __init__(self, path: str, name: str) -> None:
-        here = place.find(path)
+        here, self._heard = place.find(path), b""
         port = int(Path(here.var_dir, "ws.port").read_text())
         self._socket = socket.create_connection(("127.0.0.1", port))
         token = Path(here.var_dir, "ws.token").read_text().strip()
@@ -78,9 +78,11 @@ class Browser:
 
     def listen(self) -> None:
         """It always does."""
+        self._heard = b""
 
-    def takes(self) -> bool:
-        return b'"notification.message"' in self._socket.recv(65536)
+    def takes(self, word: bytes) -> bool:
+        self._heard += self._socket.recv(65536)
+        return word in self._heard
 
     def close(self) -> None:
         self._socket.close()
@@ -107,9 +109,9 @@ class Tool:
         self._heard = b""
         self._say("tools/call", {"name": "wait_for_message", "arguments": {"timeout": 60}}, id=1)
 
-    def takes(self) -> bool:
+    def takes(self, word: bytes) -> bool:
         self._heard += os.read(self.fileno(), 65536)
-        return self._heard.endswith(b"\n") and _is_sound(self._heard, b"message_received")
+        return self._heard.endswith(b"\n") and _is_sound(self._heard, word)
 
     def close(self) -> None:
         assert self._server.stdin and self._server.stdout

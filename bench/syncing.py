@@ -17,7 +17,7 @@ from bench.scale import Scale
 from thrum.core import clock, codec, ids, layout
 from thrum.git import branch
 from thrum.store.log import line_hash
-from thrum.sync.cycle import Cycle
+from thrum.sync.cycle import Cycle, Report
 
 if TYPE_CHECKING:
     from bench.history import Curves, House
@@ -62,8 +62,8 @@ def clones(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     with playground.daemon(here, env), playground.daemon(there, env):
         sender, reader, ear = Line(here, "lead"), Line(there, "rita"), Waiting(there, "rita")
         late = []
-        for number in range(scale.slow + 1):
-            late += hearing.hear_one(sender, [ear], [], number)
+        for _ in range(scale.slow + 1):
+            late += hearing.hear_one(sender, [ear], [])
             reader("message.markRead", message_ids=[sender.hear()["message_id"]])
         for one in (sender, reader, ear):
             one.close()
@@ -80,7 +80,7 @@ def _begin_sync(house: House, env: dict[str, str]) -> None:
     (remote / "objects/info/alternates").write_text(own.place.common_dir + "/objects\n")
     tip = playground.run(house.path, env, "git", "rev-parse", branch.REF).strip()
     playground.run(str(remote), env, "git", "update-ref", branch.REF, tip)
-    _check(own.sync_now())
+    _check(own.sync_now(), received=0, pushed=False)
 
 
 def _one(house: House, other: Other, number: int) -> tuple[float, int]:
@@ -88,16 +88,15 @@ def _one(house: House, other: Other, number: int) -> tuple[float, int]:
     own, objects = house.engine, house.engine.place.common_dir + "/objects"
     own.call("message.send", {"content": f"one more {number}"}, playground.claim(house.path))
     other.speak()
-    before, reports = playground.size(objects), []
+    before, reports = playground.size(objects), list[Report]()
     spent = seconds(lambda: reports.append(own.sync_now()))
-    _check(reports[0], received=1)
+    _check(reports[0], received=1, pushed=True)
     return spent, playground.size(objects) - before
 
 
-def _check(report: object, received: int = 0) -> None:
+def _check(report: Report, received: int, pushed: bool) -> None:
     """Raises RuntimeError for a cycle that did not do its work: its time would mean nothing."""
-    ok, pushed, got = (getattr(report, name) for name in ("ok", "pushed", "received"))
-    if not (ok and pushed and got >= received):
+    if not report.ok or report.received < received or report.pushed is not pushed:
         raise RuntimeError(report)
 
 
