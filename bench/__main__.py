@@ -14,8 +14,9 @@ from typing import Any
 
 from bench import commands, contexts, durable, goals, hearing, history, hooks, idle, machine, page, playground, syncing
 from bench.measure import Row, table
-from bench.scale import FULL, QUICK, Scale
+from bench.scale import FULL, QUICK, TINY, Scale
 
+SCALES = {"--quick": QUICK, "--tiny": TINY}
 RESULTS = Path(__file__).with_name("results.json")
 Rows = Iterator[Row]
 
@@ -102,8 +103,8 @@ def main(words: list[str]) -> int:
     if "--list" in words:
         print(listing())
         return 0
-    run = Run(QUICK if "--quick" in words else FULL)
-    wanted = [word for word in words if word != "--quick"]
+    run = Run(next((scale for word, scale in SCALES.items() if word in words), FULL))
+    wanted = [word for word in words if word not in SCALES]
     unknown = [word for word in wanted if word not in (*run.themes(), "idle")]
     if unknown:
         print(f"there is no {unknown[0]}\n  try: {', '.join((*run.themes(), 'idle'))}", file=sys.stderr)
@@ -117,7 +118,8 @@ def report(run: Run, wanted: list[str]) -> int:
     results = run.as_json()
     rows = [Row.from_json(kept) for kept in results["rows"]]
     print(table(rows))
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    if run.scale is not TINY:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     if run.scale is FULL and run.is_whole:
         page.write(results)
         print(f"\nwrote {page.PAGE.relative_to(page.ROOT)}")

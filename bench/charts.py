@@ -22,6 +22,7 @@ _STYLE = f"""
     .strong {{ font-weight: 600; fill: #24292f }}
     .middle {{ text-anchor: middle }} .end {{ text-anchor: end }}
     .grid {{ stroke: #8c959f; stroke-opacity: .28 }} .axis {{ stroke: #8c959f }}
+    .floor {{ stroke: #8c959f; stroke-dasharray: 4 3 }}
     .line {{ fill: none; stroke-width: 2; stroke-linejoin: round }} .dot {{ fill-opacity: .42 }}
     {_COLOURS}
     @media (prefers-color-scheme: dark) {{
@@ -67,6 +68,7 @@ def strips(title: str, samples: Mapping[str, Sequence[float]], floor: str) -> st
         _text((left + RIGHT) / 2, bottom + 38, "milliseconds", "middle"),
     ]
     base = percentile(samples[floor], 50)
+    parts.append(_rule(axis.at(base), top, axis.at(base), bottom, "floor"))
     for number, (name, runs) in enumerate(lanes):
         parts += _lane(axis, top + lane * (number + 0.5), number, name, runs, base)
     return _page(bottom + 50, title, parts)
@@ -83,13 +85,14 @@ def _lane(axis: Axis, y: float, number: int, name: str, runs: Sequence[float], b
         yield f'<circle class="dot ink{number}" {where} r="3" fill="currentColor"/>'
     x = axis.at(middle)
     yield f'<path class="ink{number}" d="M{x} {y - 15}V{y + 23}" stroke="currentColor" stroke-width="2.5"/>'
-    yield _text(x + 5, y - 17, f"{middle:.1f} ms, {middle / base:.2f} x the floor", "strong")
+    beside = "the floor" if middle == base else f"{middle / base:.2f} x the floor"
+    yield _text(x + 5, y - 17, f"{middle:.1f} ms, {beside}", "strong")
 
 
 def lines(title: str, curves: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> str:
     """A line for each of `curves`, [(x, y)…], over two logarithmic axes, named at its end and in the legend."""
     points = [point for curve in curves.values() for point in curve]
-    left, top, right, bottom = 64, 74, 610, 404
+    left, top, right, bottom = 64, 74, 572, 404
     x_axis = Axis(min(x for x, _ in points), max(x for x, _ in points), left, right, True)
     powers = [math.log10(y) for _, y in points]
     low, high = math.floor(min(powers)), max(math.ceil(max(powers)), math.floor(min(powers)) + 1)

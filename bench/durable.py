@@ -70,11 +70,11 @@ def write_and_flush(path: str, lines: Sequence[bytes]) -> None:
 
 def _burst(path: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     before, send, floor = _count(path, env), command(("git-thrum", *LINES["send"]), path, env), command(PASS, path, env)
-    runs = in_turn((lambda: _processes(send), lambda: _processes(floor)), scale.slow)
-    kept = (_count(path, env) - before) / (scale.slow + 1)
+    runs = in_turn((lambda: _processes(send), lambda: _processes(floor)), scale.slow, within=60)
+    kept = (_count(path, env) - before) / (len(runs[0]) + 1)
     sent, started = (PROCESSES * EACH / spent * 1000 for spent in medians(runs))
-    yield row("durable.processes", sent, started, scale.slow)
-    yield row("durable.kept", kept, runs=scale.slow + 1)
+    yield row("durable.processes", sent, started, len(runs[0]))
+    yield row("durable.kept", kept, runs=len(runs[0]) + 1)
 
 
 def _processes(action: Action) -> None:

@@ -33,7 +33,7 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     """Each kind of listener alone, then among many."""
     path = playground.repository(root, "hearing", env, remote=False)
     for name in ("rita", "omar", "mona"):
-        playground.hire(path, env, name, "reviewer")
+        playground.hire(path, name, "reviewer")
     kinds = {
         "wait": Kind("rita", lambda: Waiting(path, "rita")),
         "websocket": Kind("omar", lambda: Browser(path, "omar")),

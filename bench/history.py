@@ -12,6 +12,8 @@ from bench.measure import Row, in_turn, medians
 from bench.scale import Scale
 from thrum.engine import Engine
 
+ENOUGH = 20.0
+"""Seconds after which a slow question is not asked again."""
 Curves = dict[str, dict[int, float]]
 
 
@@ -58,9 +60,10 @@ def _rebuild(house: House, env: dict[str, str], times: int, scale: Scale, curves
 def _ask(houses: list[House], scale: Scale, curves: Curves) -> Iterator[Row]:
     asked = [scribe.questions(house.engine, house.path, house.written) for house in houses]
     for key in asked[0]:
-        took = medians(in_turn([one[key] for one in asked], scale.times, warm=3))
+        runs = in_turn([one[key] for one in asked], scale.times, warm=3, within=ENOUGH)
+        took = medians(runs)
         curves[key] = {house.events: spent for house, spent in zip(houses, took, strict=True)}
-        yield row(f"query.{key}", took[-1], took[0], scale.times, **scale.words)
+        yield row(f"query.{key}", took[-1], took[0], len(runs[0]), **scale.words)
 
 
 def _start(houses: list[House], scale: Scale) -> Iterator[Row]:

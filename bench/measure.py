@@ -102,13 +102,19 @@ def seconds(action: Action) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(actions: Sequence[Action], times: int, *, warm: int = 1) -> list[list[float]]:
+FEWEST = 5
+
+
+def in_turn(actions: Sequence[Action], times: int, *, warm: int = 1, within: float = math.inf) -> list[list[float]]:
     """How long each run of each action took, in milliseconds; they take turns, so that noise falls on all alike.
 
-    The first `warm` rounds do not count.
+    The first `warm` rounds do not count. What is so slow that `within` seconds are over gets `FEWEST` rounds, but no more.
     """
     took: list[list[float]] = [[] for _ in actions]
+    end = time.monotonic() + within
     for round_ in range(times + warm):
+        if round_ >= FEWEST + warm and time.monotonic() > end:
+            break
         for action, mine in zip(actions, took, strict=True):
             spent = seconds(action)
             if round_ >= warm:

@@ -65,7 +65,7 @@ def repository(root: str, name: str, env: dict[str, str], *, files: int = 50, re
     if remote:
         run(path, env, "git", "push", "-q", "-u", "origin", "HEAD")
     run(path, env, "git", "thrum", "init")
-    hire(path, env, "lead", "coordinator")
+    hire(path, "lead", "coordinator")
     return path
 
 
@@ -74,9 +74,11 @@ def run(cwd: str, env: dict[str, str], *line: str) -> str:
     return subprocess.run(line, cwd=cwd, env=env, check=True, capture_output=True, text=True).stdout
 
 
-def hire(path: str, env: dict[str, str], name: str, role: str) -> None:
+def hire(path: str, name: str, role: str) -> None:
     """One more agent, with a session."""
-    run(path, env, "git", "thrum", "quickstart", "--name", name, "--role", role, "--module", "shop")
+    own = engine(path)
+    own.call("quickstart", {"name": name, "role": role, "module": "shop"}, claim(path, name))
+    own.close()
 
 
 @contextlib.contextmanager

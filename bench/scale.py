@@ -40,6 +40,6 @@ class Scale(NamedTuple):
 
 
 FULL = Scale("full", (1_000, 10_000, 100_000, 1_000_000), 50_000, 60, 100, 30, (30, 30, 7, 2), 100, 100, 20.0)
-QUICK = Scale("quick", (1_000, 10_000, 20_000), 2_000, 8, 10, 3, (2, 2, 2), 20, 30, 4.0)
+QUICK = Scale("quick", (1_000, 10_000, 20_000), 2_000, 8, 10, 3, (2, 2, 2), 20, 30, 2.0)
 TINY = Scale("tiny", (200, 300, 400), 60, 1, 2, 1, (1, 1, 1), 3, 3, 0.2)
 """For the tests: whether everything works, not how long it takes."""

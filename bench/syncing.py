@@ -58,7 +58,7 @@ def clones(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     here, there = playground.repository(root, "here", env), f"{root}/there"
     playground.run(root, env, "git", "clone", "-q", f"{here}.git", there)
     playground.run(there, env, "git", "thrum", "init")
-    playground.hire(there, env, "rita", "reviewer")
+    playground.hire(there, "rita", "reviewer")
     with playground.daemon(here, env), playground.daemon(there, env):
         sender, reader, ear = Line(here, "lead"), Line(there, "rita"), Waiting(there, "rita")
         late = []

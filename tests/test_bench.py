@@ -1,8 +1,10 @@
 """The measuring itself: rows that judge themselves, charts that are XML, a page that is made from results alone."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +12,7 @@ import pytest
 
 from bench import __main__ as program
 from bench import alone, charts, goals, page, scribe
-from bench.measure import Goal, Row, in_turn, number, percentile, table
+from bench.measure import FEWEST, Goal, Row, in_turn, number, percentile, table
 from bench.scale import FULL, QUICK, TINY
 from tests import kit
 from thrum.core import codec
@@ -114,6 +116,25 @@ def test_the_list_names_every_row_with_its_goal():
 def test_what_is_not_a_theme_is_refused_with_the_names_of_those_that_are(capsys):
     assert program.main(["speed"]) == 2
     assert "commands" in capsys.readouterr().err
+
+
+def test_the_themes_fill_in_the_rows_that_are_declared_for_them():
+    line = [sys.executable, "-m", "bench", "--tiny", "hooks", "history", "idle"]
+    with tempfile.TemporaryDirectory(prefix="thrum-") as short:  # a socket's path has to fit
+        env = {**os.environ, "TMPDIR": short}
+        done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert not os.listdir(short), "a playground was left behind"
+    assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
+    told = done.stdout.splitlines()
+    for key in goals.ROWS:
+        if key.startswith(("hooks.", "rebuild.", "query.", "start.", "sync.", "idle.")):
+            name = goals.row(key, 0, **TINY.words).name
+            assert any(row.startswith(name) for row in told), key
+
+
+def test_what_is_slow_is_not_run_again_for_ever():
+    assert [len(mine) for mine in in_turn([lambda: None], 30, within=0)] == [FEWEST]
+    assert [len(mine) for mine in in_turn([lambda: None], 3, within=0)] == [3]
 
 
 def test_every_scale_has_its_rebuilds_and_sizes_that_grow():
