@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bench import playground
+from bench.alone import logs
 from bench.commands import LINES, PASS
 from bench.goals import row
 from bench.measure import Action, Row, command, in_turn, medians
 from bench.scale import Scale
-from thrum.core import codec
 from thrum.git import place
 
 CONNECTIONS = 16
@@ -33,7 +33,7 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
 
 
 def _sends(key: str, path: str, root: str, many: int, each: int, scale: Scale) -> Row:
-    crowd, line, file = Crowd(place.find(path).socket, many), _line(), f"{root}/reference.jsonl"
+    crowd, line, file = Crowd(place.find(path).socket, many), _line(path), f"{root}/reference.jsonl"
     runs = in_turn(
         (lambda: crowd.send(each), lambda: _at_once(many, lambda: write_and_flush(file, [line] * each))), scale.slow
     )
@@ -42,10 +42,13 @@ def _sends(key: str, path: str, root: str, many: int, each: int, scale: Scale) -
     return row(key, sent, written, scale.slow)
 
 
-def _line() -> bytes:
-    """A line as long as those that the sends make."""
-    event = {"type": "message.create", "timestamp": "2026-01-01T00:00:00.000000000Z", "body": {"content": "x" * 200}}
-    return codec.encode({**event, "filling": "x" * 300}) + b"\n"
+def _line(path: str) -> bytes:
+    """A line as the sends leave it."""
+    crowd = Crowd(place.find(path).socket, 1)
+    crowd.send(1)
+    crowd.close()
+    *_, last = (line for data in logs(place.find(path).log_root) for line in data.splitlines(keepends=True))
+    return last
 
 
 def _at_once(many: int, work: Action) -> None:

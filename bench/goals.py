@@ -72,7 +72,7 @@ ROWS: dict[str, Declared] = {
     },
     "start.nothing": Declared("catch-up after start, nothing new, {large} events", "ms", "at {small}", Goal(most=50)),
     "sync.large": Declared("one sync of one new message at {large} events", "ms", "at {small}", Goal(ratio=2)),
-    "sync.git": Declared("the same", "ms", "git commit + git push of one small file"),
+    "sync.git": Declared("one sync at {large} events, beside git", "ms", "git commit + git push of one small file"),
     "sync.growth": Declared("growth of .git by that sync, before gc", "kB", "at {small}", Goal(most=30)),
     "clones.heard": Declared("sent in one clone, heard in another, both daemons, local remote", "s", "", Goal(most=1.5)),
     "context.cold": Declared(
