@@ -65,9 +65,11 @@ ROWS: dict[str, Declared] = {
         for key, name in (
             ("inbox", "inbox"),
             ("unread", "unread count"),
+            ("unread_page", "unread mail"),
             ("thread", "thread"),
             ("scope", "scope"),
             ("mention", "mentions"),
+            ("author", "mail of an author"),
         )
     },
     "start.nothing": Declared("catch-up after start, nothing new, {large} events", "ms", "at {small}", Goal(most=50)),

@@ -43,7 +43,7 @@ class Goal(NamedTuple):
             (self.ratio, "≤ {} x", ""),
             (self.share, "≥ {} x", ""),
             (self.extra, "+ ≤ {}", unit),
-            (self.most, "≤ {}", unit),
+            (self.most, "≤ {}" if self.most else "{}", unit),
             (self.least, "≥ {}", unit),
         )
         return ", ".join(_joined(text.format(f"{limit:,g}"), own) for limit, text, own in said if limit is not None)

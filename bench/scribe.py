@@ -149,7 +149,9 @@ def questions(own: Engine, path: str, written: Written) -> dict[str, Action]:
     return {
         "inbox": lambda: own.call("message.list", {"exclude_self": True}, asked),
         "unread": lambda: own.mail.unread_count(READER),
+        "unread_page": lambda: own.call("message.list", {"unread": True}, asked),
         "thread": lambda: own.call("thread.get", {"thread_id": written.thread}, asked),
         "scope": lambda: own.call("message.list", {"scope": {"type": "module", "value": "cart"}}, asked),
         "mention": lambda: own.call("message.list", {"mentions": True}, asked),
+        "author": lambda: own.call("message.list", {"author_id": AUTHORS[0]}, asked),
     }
