@@ -1,6 +1,7 @@
 # make demo   shows the main job, end to end, on a temporary playground
 # make test   passes the tests
-# make check  is what a reviewer runs; make bench measures
+# make check  is what a reviewer runs
+# make bench  measures for ten minutes and writes docs/benchmarks.md; make bench QUICK=1 is a glance, in one minute
 # make soak   is the long form of the fault suites; make mutants breaks the program on purpose and sees whether they notice
 # make docs   writes the reference pages, the man page and docs/openrpc.json from the declarations
 # make fuzz   feeds every reader of foreign bytes for a minute each, with atheris; where that does not install it says so
@@ -39,7 +40,7 @@ format: .venv/ready-to-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready
+bench: .venv/ready-to-test
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 clean:

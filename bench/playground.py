@@ -1,26 +1,25 @@
-"""A repository with thrum in it, and logs of any length written straight through the journal."""
+"""Where things are measured: a repository with thrum in it, its daemon, and a line to that."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from thrum.config import Settings
-from thrum.core import clock, ids
 from thrum.engine import Claim, Engine
 from thrum.git import place
-from thrum.store import disk
 
 BIN = Path(sys.executable).parent
-AGENTS = ("lead", "carl", "rita", "omar", "petra")
+Json = dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -52,21 +51,77 @@ def repository(root: str, name: str, env: dict[str, str], *, files: int = 50, re
     """A repository with a few files, thrum set up, two agents, and a bare remote beside it; its path."""
     path = f"{root}/{name}"
 
-    def run(*line: str, cwd: str = path) -> None:
-        subprocess.run(line, cwd=cwd, env=env, check=True, capture_output=True)
-
     if remote:
-        run("git", "init", "-q", "--bare", f"{path}.git", cwd=root)
-        run("git", "clone", "-q", f"{path}.git", path, cwd=root)
+        run(root, env, "git", "init", "-q", "--bare", f"{path}.git")
+        run(root, env, "git", "clone", "-q", f"{path}.git", path)
     else:
-        run("git", "init", "-q", path, cwd=root)
+        run(root, env, "git", "init", "-q", path)
     for number in range(files):
-        Path(path, f"file{number}.py").write_text(f"value = {number}\n" * 20)
-    run("git", "add", ".")
-    run("git", "commit", "-qm", "Begin")
-    run("git", "thrum", "init")
-    run("git", "thrum", "quickstart", "--name", "lead", "--role", "coordinator", "--module", "shop")
+        folder = Path(path, f"part{number // 200}")
+        folder.mkdir(exist_ok=True)
+        Path(folder, f"file{number}.py").write_text(f"value = {number}\n" * 20)
+    run(path, env, "git", "add", ".")
+    run(path, env, "git", "commit", "-qm", "Begin")
+    if remote:
+        run(path, env, "git", "push", "-q", "-u", "origin", "HEAD")
+    run(path, env, "git", "thrum", "init")
+    hire(path, "lead", "coordinator")
     return path
+
+
+def run(cwd: str, env: dict[str, str], *line: str) -> str:
+    """Runs a command that has to work; what it printed."""
+    return subprocess.run(line, cwd=cwd, env=env, check=True, capture_output=True, text=True).stdout
+
+
+def hire(path: str, name: str, role: str) -> None:
+    """One more agent, with a session."""
+    own = engine(path)
+    own.call("quickstart", {"name": name, "role": role, "module": "shop"}, claim(path, name))
+    own.close()
+
+
+@contextlib.contextmanager
+def daemon(path: str, env: dict[str, str]) -> Iterator[int]:
+    """The daemon of a repository, while the context is open; its pid."""
+    run(path, env, "git", "thrum", "daemon", "start")
+    try:
+        yield json.loads(run(path, env, "git", "thrum", "daemon", "status", "--json"))["pid"]
+    finally:
+        run(path, env, "git", "thrum", "daemon", "stop")
+
+
+class Line:
+    """One connection to the daemon of a repository, speaking as one of its agents."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._name = name
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(place.find(path).socket)
+        self._file = self.socket.makefile("rb")
+
+    def say(self, method: str, **params: Any) -> None:
+        """Asks without waiting for the answer."""
+        params["caller_agent_id"] = self._name
+        self.socket.sendall(
+            json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+        )
+
+    def hear(self) -> Any:
+        """The next answer's result. Raises RuntimeError for a refusal."""
+        answer = json.loads(self._file.readline())
+        if "result" not in answer:
+            raise RuntimeError(answer)
+        return answer["result"]
+
+    def __call__(self, method: str, **params: Any) -> Any:
+        self.say(method, **params)
+        return self.hear()
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._file.close()
+        self.socket.close()
 
 
 def engine(path: str) -> Engine:
@@ -75,64 +130,11 @@ def engine(path: str) -> Engine:
     return Engine(found, Settings.load(found.common_dir, found.worktree, os.environ))
 
 
-def fill(own: Engine, messages: int, reader: str = "lead", unread: int = 30) -> None:
-    """Writes `messages` messages of five agents, most to everyone; `reader` has read all but the last `unread`."""
-    chance, ulids, start = random.Random(7), ids.Ulids(), time.time_ns() - messages * 1_000_000
-    durable, os.fdatasync = os.fdatasync, lambda descriptor: None  # type: ignore[assignment]
-    try:
-        batches: dict[str, list[dict]] = {name: [] for name in AGENTS}
-        for name in AGENTS:
-            if own.roster.agent(name) is None:
-                words = {"agent_id": name, "kind": "agent", "role": "implementer", "module": "shop", "version": 1}
-                batches[name].append(_event(ulids, "agent.register", start, **words))
-        sent = []
-        for number in range(messages):
-            instant, author = start + number * 1_000_000, chance.choice(AGENTS)
-            sent.append("msg_" + ulids.next(instant, chance.randbytes(10)))
-            batches[author].append(_message(ulids, chance, instant, author, sent[-1]))
-        read = sent[: len(sent) - unread]
-        for first in range(0, len(read), 500):
-            batches[reader].append(
-                _event(ulids, "message.read", time.time_ns(), agent_id=reader, message_ids=read[first : first + 500])
-            )
-        for name, events in batches.items():
-            for first in range(0, len(events), 500):
-                own.journal.append(name, *events[first : first + 500])
-    finally:
-        os.fdatasync = durable
-
-
-def _message(ulids: ids.Ulids, chance: random.Random, instant: int, author: str, message_id: str) -> dict:
-    to = {"everyone": True} if chance.random() < 0.7 else {"to": [chance.choice(AGENTS)]}
-    words = " ".join(
-        chance.choice(("the", "cart", "total", "is", "ready", "rounded", "please", "look")) for _ in range(40)
-    )
-    body = {"format": "markdown", "content": words}
-    scopes = [{"type": "module", "value": chance.choice(("cart", "tax"))}]
-    return _event(
-        ulids, "message.create", instant, message_id=message_id, agent_id=author, body=body, scopes=scopes,
-        session_id="ses_" + "0" * 26, **to,
-    )  # fmt: skip
-
-
-def _event(ulids: ids.Ulids, kind: str, instant: int, /, **fields: object) -> dict:
-    event_id = "evt_" + ulids.next(instant, os.urandom(10))
-    return {"type": kind, "timestamp": clock.text(instant), "event_id": event_id, **fields}
-
-
-def claim(path: str) -> Claim:
-    """The agent of the worktree at `path`."""
-    return Claim(cwd=path, name="lead")
+def claim(path: str, name: str = "lead") -> Claim:
+    """An agent of the worktree at `path`."""
+    return Claim(cwd=path, name=name)
 
 
 def size(path: str) -> int:
     """Bytes of all files below `path`."""
     return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
-
-
-def read_logs(root: str) -> Iterator[bytes]:
-    """Every log file below `root`."""
-    for folder, _, names in os.walk(root + "/messages"):
-        for name in sorted(names):
-            if name.endswith(".jsonl"):
-                yield disk.read(f"{folder}/{name}")
