@@ -441,7 +441,7 @@ class Clones(RuleBasedStateMachine):
 @pytest.mark.timeout(3000)
 def test_quiet_clones_agree_and_have_lost_nothing(effort, ledger):
     machine = type("Clones", (Clones,), {"books": ledger})
-    examples, steps = effort((30, 30), (150, 40))
+    examples, steps = effort((20, 30), (150, 40))
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=steps, phases=PHASES)
     )

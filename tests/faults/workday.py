@@ -160,7 +160,7 @@ class Books:
     def leaves_no_litter(self) -> None:
         """Whatever the dead left is gone once somebody did the same things later; and the balance is right."""
         scene.age([*scene.litter(self.repo), *scene.locks(self.repo + "/.git")])
-        for log in Path(self.repo, ".git/thrum-sync/a-sync/messages").glob("*/*"):
+        for log in Path(self.repo, ".git/thrum-sync/a-sync/messages/ann").glob("*"):
             with open(max(log.glob("*/*.jsonl")), "ab") as file:
                 file.write(b'{"half')  # they did die in the middle of a line
         write_and_read(self.repo, "later")
