@@ -71,11 +71,11 @@ MUTANTS = (
         _KILLS,
     ),
     Mutant(
-        "no-cut-back",
-        "a write that failed half way leaves its half",
+        "short-write-trusted",
+        "a write that took only some bytes is taken for a whole one",
         "thrum/store/disk.py",
-        "            os.ftruncate(descriptor, size)\n            raise\n",
-        "            raise\n",
+        "    while view:\n        view = view[os.write(descriptor, view) :]\n",
+        "    os.write(descriptor, view)\n",
         _DISK,
     ),
     Mutant(
@@ -92,7 +92,7 @@ MUTANTS = (
         "thrum/git/libgit.py",
         "                if self._target(ref) != old and not (broken and self.head(ref) is None):\n                    return False\n",
         "",
-        _MODEL,
+        ("tests/git/test_objects.py", *_MODEL),
     ),
     Mutant(
         "push-by-force",
@@ -100,7 +100,7 @@ MUTANTS = (
         "thrum/git/remote.py",
         "    options = [*_look_after(place, remote), *lease]\n",
         '    options = [*_look_after(place, remote), "--force"]\n',
-        _MODEL,
+        ("tests/git/test_remote.py", "tests/sync/test_cycle.py"),
     ),
     Mutant(
         "drop-unparsed",
@@ -188,7 +188,7 @@ MUTANTS = (
         "githooks/post-checkout",
         "  printf '' >\"$dir/thrum-mark\"\n} 2>/dev/null || :\n",
         "  printf '' >\"$dir/thrum-mark\"\n} 2>/dev/null || code=1\n",
-        _GUESTS,
+        ("tests/git/test_hooks.py", *_GUESTS),
     ),
     Mutant(
         "read-before-written",
