@@ -236,7 +236,7 @@ MUTANTS = (
         "thrum/core/printable.py",
         "    return _DANGEROUS.sub(_escape, text)\n",
         "    return text\n",
-        _VOICES,
+        ("tests/faults/test_escapes.py",),
     ),
     Mutant(
         "uninstall-forgets",
@@ -244,7 +244,7 @@ MUTANTS = (
         "thrum/git/hookfiles.py",
         "        os.replace(original, path)\n    else:\n        os.unlink(path)\n",
         "        os.unlink(original)\n    os.unlink(path)\n",
-        _GUESTS,
+        ("tests/git/test_hooks.py", *_GUESTS),
     ),
     Mutant(
         "public-unasked",
