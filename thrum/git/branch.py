@@ -62,6 +62,17 @@ def walk(objects: Objects, tree: str) -> Iterator[tuple[str, Entry]]:
     yield from _walk(objects, tree, "", 0, counter)
 
 
+def is_readable(objects: Objects, commit: str) -> bool:
+    """Whether every tree and every plain file of a commit is there; its history is not looked at."""
+    try:
+        for _, entry in walk(objects, objects.tree_of(commit)):
+            if entry.mode == BLOB:
+                objects.blob_size(entry.oid)
+    except GitError:
+        return False
+    return True
+
+
 def lookup(objects: Objects, tree: str, path: str) -> Entry | None:
     """The entry at `path`, a folder too; None when there is none."""
     *folders, name = path.split("/")

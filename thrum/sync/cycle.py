@@ -217,13 +217,7 @@ class _Work:
         listed = ["rev-list", "--objects", "--quiet", commit, "--"]
         if run_git(listed, self.place.common_dir, check=False).code:
             return False
-        try:
-            for _, entry in branch.walk(self.objects, self.objects.tree_of(commit)):
-                if entry.mode == BLOB:
-                    self.objects.blob_size(entry.oid)
-        except GitError:
-            return False
-        return True
+        return branch.is_readable(self.objects, commit)
 
     def _unite(self, theirs: str | None) -> str:
         """Unites disk, branch and `theirs`; the branch's new tip. Again from the start if somebody else moved the branch."""

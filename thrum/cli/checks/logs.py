@@ -9,10 +9,8 @@ from thrum.cli.checks.patient import FIX, UNSEEN, Finding, Patient, aside, bad, 
 from thrum.cli.text import count
 from thrum.core import layout
 from thrum.core.purging import Purged
-from thrum.errors import GitError
 from thrum.git import branch, worktree
 from thrum.git.command import version
-from thrum.git.objects import BLOB
 from thrum.store import chains, disk, history, origin, proof, quarantine
 from thrum.store.history import UNFINISHED, Line
 from thrum.store.projection import Projection
@@ -57,22 +55,11 @@ def branch_(patient: Patient) -> Finding:
         heals = "begins the branch a-sync anew, and commits the logs on disk to it"
         detail = "there is no branch a-sync, or its commit is damaged"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
-    if not _is_whole(patient, tip):
+    if not branch.is_readable(patient.objects, tip):
         heals = "begins the branch a-sync anew where objects are missing, and commits the logs on disk to it"
         detail = f"a-sync is at {tip[:10]}, and objects of it are missing"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
     return well(f"a-sync is at {tip[:10]}")
-
-
-def _is_whole(patient: Patient, tip: str) -> bool:
-    """Whether the files of the newest commit can be read; `verify` looks at all of history."""
-    try:
-        for _, entry in branch.walk(patient.objects, patient.objects.tree_of(tip)):
-            if entry.mode == BLOB:
-                patient.objects.blob_size(entry.oid)
-    except GitError:
-        return False
-    return True
 
 
 def worktree_(patient: Patient) -> Finding:
@@ -135,7 +122,7 @@ def _noting(lines: Iterator[Line], faults: list[str]) -> Iterator[Line]:
 
 def _behind(patient: Patient) -> list[str]:
     tip = patient.objects.head(branch.REF)
-    if tip is None or not _is_whole(patient, tip):
+    if tip is None or not branch.is_readable(patient.objects, tip):
         return []
     audit = Audit(patient.place.log_root, patient.place.common_dir, patient.objects, patient.purged)
     return list(audit.at_tree())
@@ -193,7 +180,7 @@ def _settled(patient: Patient, sentence: str) -> list[str]:
 def _bring_back(patient: Patient) -> int:
     """Puts every line that only the branch has on disk; how many there were."""
     tip, root = patient.objects.head(branch.REF), patient.place.log_root
-    if tip is None or not _is_whole(patient, tip):
+    if tip is None or not branch.is_readable(patient.objects, tip):
         return 0
     tree = patient.objects.tree_of(tip)
     lacking = Audit(root, patient.place.common_dir, patient.objects, patient.purged).compare(tree).only_there
