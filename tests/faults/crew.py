@@ -103,10 +103,15 @@ class Member:
         until = self.clone.engine.cursor()
         for arrival in self.clone.engine.arrivals.since(self._cursor, until, self.name):
             if not arrival.edit:
-                told = self.heard.get(arrival.message_id)
-                assert told != until.generation, f"told twice of {arrival.message_id}"
-                self.heard[arrival.message_id] = until.generation
+                said = arrival.message_id, self._author(arrival.message_id)
+                assert self.heard.get(said) != until.generation, f"told twice of {said}"
+                self.heard[said] = until.generation
         self._cursor = until
+
+    def _author(self, message_id):
+        """Whose it is now: the true one takes the place of a false claim that came first, and is told of then."""
+        query = "SELECT agent_id FROM message WHERE message_id = ?"
+        return self.clone.engine.projection.connection.execute(query, (message_id,)).fetchone()[0]
 
     def is_live(self):
         """The read model is what a fold from nothing makes of the logs."""
@@ -154,7 +159,7 @@ class Member:
             if source is not None:
                 yield from ((source.owner, line) for line in data.split(b"\n") if line)
 
-    def sees(self, oracle: Oracle, contested):
+    def sees(self, oracle: Oracle):
         """What the methods show is what the logs say."""
         for message_id, said in oracle.messages.items():
             shown = self.call("message.get", message_id=message_id, history=True)["message"]
@@ -165,9 +170,9 @@ class Member:
         waited = self.clone.engine.call("message.wait", {}, self.clone.caller.claim)
         assert (waited is not None) == bool(oracle.unread(self.name)), "wait and unread differ"
         missed = {
-            message_id
+            (message_id, said.author)
             for message_id, said in oracle.messages.items()
-            if said.is_for(self.name) and not said.is_deleted and message_id not in self._known | contested
+            if said.is_for(self.name) and not said.is_deleted and message_id not in self._known
         } - self.heard.keys()
         assert not missed, f"arrived without a word: {missed}"
         alive = {agent["agent_id"] for agent in self.clone.engine.roster.agents()}

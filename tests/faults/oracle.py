@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from thrum.core import clock
+from thrum.core import clock, ids
 from thrum.core.codec import BadLine, decode
 
 
@@ -62,9 +62,9 @@ class Oracle:
         return [stated for stated in self._stated if stated[2]["type"] == kind]
 
     def _claims(self) -> dict[str, tuple[str, bytes, dict[str, Any]]]:
-        """The create that counts of each message: the earliest, then the smallest line."""
+        """The create that counts of each message: whose id proves it, else the earliest, then the smallest line."""
         found: dict[str, tuple[str, bytes, dict[str, Any]]] = {}
-        for stated in sorted(self._of("message.create"), key=lambda one: (clock.instant(one[2]["timestamp"]), one[1])):
+        for stated in sorted(self._of("message.create"), key=_standing):
             found.setdefault(stated[2]["message_id"], stated)
         return found
 
@@ -106,6 +106,14 @@ class Oracle:
         for _, _, event in self._of("agent.cleanup"):
             gone[event["agent_id"]] = max(gone.get(event["agent_id"], 0), event["version"])
         return {e["agent_id"] for _, _, e in self._of("agent.register") if e["version"] > gone.get(e["agent_id"], 0)}
+
+
+def _standing(stated: tuple[str, bytes, dict[str, Any]]) -> tuple[bool, int | None, bytes]:
+    _, line, event = stated
+    author, request = event["agent_id"], event.get("request_id")
+    proofs = {ids.bound_id("msg", author, event["event_id"])}
+    proofs |= {ids.requested_message_id(author, request)} if request else set()
+    return event["message_id"] not in proofs, clock.instant(event["timestamp"]), line
 
 
 def _event(owner: str, line: bytes) -> dict[str, Any]:

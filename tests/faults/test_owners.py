@@ -47,12 +47,17 @@ class Sampler(threading.Thread):
             self.most_listeners = max(self.most_listeners, self._listeners())
 
     def _owners(self):
+        """The kernel writes its list page by page: while locks come and go one holder stands there twice, or two in turn."""
+        found = self._holders()
+        return len(found if len(found) < 2 else found & self._holders())
+
+    def _holders(self):
         try:
             inode = os.stat(ownership.lock_path(self._place)).st_ino
         except FileNotFoundError:
-            return 0
+            return set()
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        return sum(line[1:4:2] == ["FLOCK", "WRITE"] and line[5].endswith(f":{inode}") for line in lines)
+        return {line[4] for line in lines if line[1:4:2] == ["FLOCK", "WRITE"] and line[5].endswith(f":{inode}")}
 
     def _listeners(self):
         lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
@@ -156,5 +161,4 @@ def test_starts_kills_and_cleanings_at_random_leave_one_owner_at_most(ways, byst
         for work in [*(pool.submit(come, seed) for seed in range(4)), pool.submit(go)]:
             work.result()
     assert sampler.most_owners == 1, "two held the lock"
-    start(ways[0])
-    soon(lambda: lifecycle.status(place)["status"] == "running")
+    soon(lambda: start(ways[0]) or lifecycle.status(place)["status"] == "running")  # the last was perhaps just killed

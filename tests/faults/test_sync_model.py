@@ -69,7 +69,7 @@ class Clones(RuleBasedStateMachine):
         self.bare = self.folder / "origin.git"
         kit.git(self.folder, "init", "-q", "--bare", str(self.bare))
         self.crew = [self._join(number, name, clocks + number) for number, name in enumerate(NAMES[:count])]
-        self.tips, self.count, self.acting, self.contested = [""], 0, None, set()
+        self.tips, self.count, self.acting = [""], 0, None
         for who in range(2 * count):
             self._say_something(who)
             self._turn(who).clone.sync()
@@ -104,9 +104,7 @@ class Clones(RuleBasedStateMachine):
         found = [
             message_id
             for message_id, author, gone in member.clone.engine.projection.connection.execute(query)
-            if message_id not in self.contested
-            and (own is None or (author == member.name) is own)
-            and not (own and gone)
+            if (own is None or (author == member.name) is own) and not (own and gone)
         ]
         return found[which % len(found)] if found else ""
 
@@ -302,7 +300,7 @@ class Clones(RuleBasedStateMachine):
         self._put(leaves)
 
     def _hostile(self, kind, which, early):
-        """A line in mallory's log; an early claim to somebody's message wins, so that one is not looked at any more."""
+        """A line in mallory's log; an early claim to somebody's message proves nothing, so nobody loses one by it."""
         text, seq = self._text("mallory"), self.count
         at = {"future": 7e10, "past": -1.7e9}.get(kind, 0.0 if early else 7e9)
         said = {**kit.message("mallory", text, at, to=["ann"]), "v": 1, "seq": seq, "origin": STRANGERS}
@@ -322,7 +320,6 @@ class Clones(RuleBasedStateMachine):
             return encode({**said, "agent_id": "ann"})
         if kind == "collide":
             if early:
-                self.contested.add(victim)
                 said["timestamp"] = "1999-12-31T23:59:59.000000000Z"
             return encode({**said, "message_id": victim})
         return encode({key: value for key, value in said.items() if key != "to"} | {"everyone": True})
@@ -425,7 +422,7 @@ class Clones(RuleBasedStateMachine):
         lines = list(self.crew[0].lines())
         for number, member in enumerate(self.crew):
             member.turn()
-            member.sees(Oracle(lines[:: -1 if number % 2 else 1]), self.contested)
+            member.sees(Oracle(lines[:: -1 if number % 2 else 1]))
         self._balance(held)
 
     def _balance(self, held):
