@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests import kit
-from tests.sync.house import REF, agree, content, listing, put, raw_tree, remote_tip, settle
+from tests.sync.house import REF, agree, content, listing, move, put, raw_tree, remote_tip, settle
 from thrum.git.objects import open_objects
 from thrum.store import quarantine
 from thrum.sync import files
@@ -139,6 +139,35 @@ def test_a_thousand_folders_deep_stops_the_sync_and_nothing_else(met, bare_remot
     sent.append(ann.send("still works"))
     assert set(sent[:1] + sent[-1:]) <= set(ann.messages())
     assert ann.status()["sync_state"] == "error"
+
+
+UNREADABLE = {
+    "an empty name": b"100644 \0%s",
+    "no mode": b" a\0%s",
+    "a mode of letters": b"xyz a\0%s",
+    "half an id": b"100644 a\0%.3s",
+}
+
+
+@pytest.mark.parametrize("entry", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_tree_that_git_cannot_read_stops_the_sync_until_the_branch_is_mended(met, bare_remote, ledger, entry):
+    """The remote's own git dies of it, so that no clone ever holds it."""
+    ann, bob, sent = met
+    healthy = remote_tip(bare_remote)
+    command = ["hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    inside = store(bare_remote, command, entry % bytes.fromhex(blob(bare_remote)))
+    push_beside(bare_remote, ("40000", b"odd", inside))
+    ledger.fault()
+    for clone in (ann, bob):
+        report = clone.sync()
+        assert not report.ok and "git cannot read" in report.error and "git fsck" in report.hint
+        sent.append(clone.send("meanwhile"))
+        assert sent[-1] in clone.messages()
+        kit.git(clone.path, "gc", "-q", "--prune=now")
+    move(bare_remote, healthy)
+    kit.git(bare_remote, "gc", "-q", "--prune=now")
+    settle(ann, bob)
+    agree(ann, bob, sent=sent, bare=bare_remote)
 
 
 def test_a_hundred_thousand_entries_are_looked_at_and_left_alone(met, bare_remote, ledger):

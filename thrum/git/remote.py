@@ -43,6 +43,11 @@ class _Trouble(NamedTuple):
 
 _TROUBLES = (
     _Trouble(
+        ("repository corruption",),
+        "the remote {name} has something in its a-sync that git cannot read",
+        "there, `git fsck` names it; set a-sync back to its last good commit, and what is missing comes from the clones",
+    ),
+    _Trouble(
         (
             "authentication failed",
             "could not read username",
