@@ -13,11 +13,16 @@ import pytest
 
 from tests import kit
 from tests.cli.conftest import ROOT
+from tests.sync.house import put, remote_tip
 from thrum.git import place
 
 
 def wrong(ended):
     return {check["name"]: check["detail"] for check in ended.json["checks"] if not check["ok"]}
+
+
+def told(here, name):
+    return next(check["detail"] for check in here.ask("doctor")["checks"] if check["name"] == name)
 
 
 def test_a_healthy_repository(bob):
@@ -58,7 +63,7 @@ def test_a_torn_end_that_was_put_aside_is_told_and_is_no_fault(bob, repository):
         file.write(b'{"half": ')
     bob.ok("send", "two")
     checks = {check["name"]: check for check in bob.ask("doctor")["checks"]}
-    assert "1 unfinished line kept" in checks["logs"]["detail"]
+    assert "1 unfinished or damaged line kept" in checks["logs"]["detail"]
 
 
 def test_fix_heals_the_worktree_and_brings_lost_logs_back(thrum, clones):
@@ -90,6 +95,31 @@ def test_a_failed_sync_is_told_with_its_hint(thrum, clones):
     kit.git(path, "remote", "set-url", "origin", "/nowhere")
     here("sync", "force")
     assert "the last sync failed" in wrong(here("doctor", "--json"))["remote"]
+
+
+def test_the_remote_is_told_with_who_may_read_it(thrum, clones):
+    (path,) = clones(1)
+    here = thrum.at(path)
+    here.ok("init")
+    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+    here.ok("sync", "force")
+    assert "closed to strangers" in told(here, "remote")
+    kit.git(path, "config", "thrum.allowPublic", "true")
+    here.ok("send", "one more")
+    here.ok("sync", "force")
+    assert "thrum.allowPublic allows" in told(here, "remote")
+
+
+def test_what_somebody_put_into_the_branch_is_named_and_no_fault(thrum, clones, bare_remote):
+    (path,) = clones(1)
+    here = thrum.at(path)
+    here.ok("init")
+    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+    here.ok("sync", "force")
+    leaves = {"messages/l.jsonl": ("120000", b"/etc/passwd"), "messages/x.jsonl": ("160000", "1" * 40)}
+    put(bare_remote, leaves, [remote_tip(bare_remote)])
+    here.ok("sync", "force")
+    assert "messages/l.jsonl is a link; messages/x.jsonl is a submodule" in told(here, "branch")
 
 
 def test_a_changed_hook_is_told(bob, repository):

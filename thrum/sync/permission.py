@@ -53,6 +53,12 @@ def sentence(known: Json, remote: str) -> str:
     return f"anybody may read the remote {remote} ({', '.join(known['exposure']['addresses'])}): nothing was pushed"
 
 
+def answer(known: Json) -> str:
+    """What was learnt last: "private", "silent", "public" or "allowed"; "" when nothing was."""
+    before = known.get("exposure")
+    return str(before.get("answer") or "") if isinstance(before, dict) else ""
+
+
 def _is_allowed(known: Json, place: Place) -> bool:
     """Whether it was allowed since our settings were read: a daemon runs for days."""
     allowed = Settings.load(place.common_dir, place.worktree, os.environ).allow_public
@@ -73,8 +79,8 @@ def _age(before: Json) -> float:
     return abs(time.time() - asked) if isinstance(asked, (int, float)) else float("inf")
 
 
-def _note(known: Json, answer: str, there: tuple[str, ...]) -> None:
-    if answer == "allowed" and (known.get("exposure") or {}).get("answer") == answer:
+def _note(known: Json, told: str, there: tuple[str, ...]) -> None:
+    if told == "allowed" and answer(known) == told:
         known["exposure"]["addresses"] = list(there)
         return
-    known["exposure"] = {"answer": answer, "addresses": list(there), "asked": int(time.time())}
+    known["exposure"] = {"answer": told, "addresses": list(there), "asked": int(time.time())}

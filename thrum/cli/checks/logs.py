@@ -49,7 +49,7 @@ def _without_origin(patient: Patient) -> Finding:
 
 
 def branch_(patient: Patient) -> Finding:
-    """The branch a-sync is there, and its commit can be read."""
+    """The branch a-sync is there, and its commit can be read; what somebody put into it that is no log."""
     tip = patient.objects.head(branch.REF)
     if tip is None:
         heals = "begins the branch a-sync anew, and commits the logs on disk to it"
@@ -59,7 +59,9 @@ def branch_(patient: Patient) -> Finding:
         heals = "begins the branch a-sync anew where objects are missing, and commits the logs on disk to it"
         detail = f"a-sync is at {tip[:10]}, and objects of it are missing"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
-    return well(f"a-sync is at {tip[:10]}")
+    foreign = list(files.refused(patient.objects, patient.objects.tree_of(tip)))
+    beside = f"; in it, and never read or written: {some(foreign)}" if foreign else ""
+    return well(f"a-sync is at {tip[:10]}{beside}")
 
 
 def worktree_(patient: Patient) -> Finding:
@@ -87,7 +89,11 @@ def logs(patient: Patient) -> Finding:
     behind = _behind(patient)
     wrong = [*behind, *quarantine.misplaced(place.log_root), *_odd(place.log_root, patient.purged)]
     kept = history.quarantined(place.sync_dir)
-    note = f"{count(len(kept), 'unfinished line')} kept in {place.sync_dir}/{history.QUARANTINE}" if kept else ""
+    note = (
+        f"{count(len(kept), 'unfinished or damaged line')} kept in {place.sync_dir}/{history.QUARANTINE}"
+        if kept
+        else ""
+    )
     if behind:
         heals = "brings back the lines that the branch has"
         return curable(
@@ -97,7 +103,7 @@ def logs(patient: Patient) -> Finding:
         return bad(
             "; ".join(filter(None, [some(wrong), "nothing else is affected", note])), "git thrum log --set-aside"
         )
-    return well(f"{note}: never acknowledged, and in nobody's way" if note else "whole")
+    return well(f"{note}: never acknowledged, or whole elsewhere" if note else "whole")
 
 
 def _odd(root: str, purged: Purged) -> list[str]:

@@ -14,9 +14,10 @@ from thrum.git import hooks, neighbours, remote
 from thrum.git.command import run
 from thrum.git.place import worktrees
 from thrum.store import identities
-from thrum.sync import state
+from thrum.sync import permission, state
 
 _SCOPES = ("local", "global", "system", "worktree")
+_EXPOSURE = {"private": "closed to strangers", "allowed": "perhaps open to strangers, which thrum.allowPublic allows"}
 _SYNC = {
     "off": "sync is switched off (thrum.sync is false)",
     "no_remote": "there is no remote, everything stays on this machine",
@@ -64,7 +65,8 @@ def remote_(patient: Patient) -> Finding:
         hint = f"; {told['hint']}" if told.get("hint") else ""
         return bad(f"{where}: the last sync failed: {told['last_error']}{last}{hint}")
     waits = f"{count(told['pending'], 'event')} to push" if name and told.get("pending") else ""
-    detail = ", ".join(filter(None, [where if last or not name else f"{where}: not synced yet", waits])) + last
+    first = where if last or not name else f"{where}: not synced yet"
+    detail = ", ".join(filter(None, [first, _EXPOSURE.get(permission.answer(known), "") if name else "", waits])) + last
     return well(detail, "git thrum sync force" if name and (waits or not last) else "")
 
 
