@@ -101,6 +101,33 @@ def everything_is_whole(repo):
 
 
 @needs_tracing
+@pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync"])
+def test_any_read_may_fail(ledger, rng, effort, work):
+    stride = effort(40, 8)
+    away(ledger, sweep_reads, seconds=3000, work=work, stride=stride, first=1 + rng.randrange(stride))
+
+
+def sweep_reads(ledger, work, stride, first):
+    """Every `stride`-th read of a file in the repository fails once: nothing is taken for empty, nothing is lost by it."""
+    with scene.folder() as folder:
+        repo = scene.with_people(folder / "shop", folder / "origin.git")
+        books = workday.Books(ledger, repo)
+        point, is_hit = first, True
+        while is_hit:
+            at = trace.Point(point, "EIO", only=tuple(trace.READS), within=repo)
+            run, said, complaint = workday.play(patiently, at, getattr(workday, work), repo, f"k{point}")
+            books.take(said)
+            is_hit = bool(run.hit)
+            ledger.fault(int(is_hit))
+            assert run.code == 0, (point, run.hit, complaint)
+            everything_is_whole(repo)
+            books.heals(f"EIO at read {point}", sound=False)
+            point += stride
+        fsck(repo)
+        books.leaves_no_litter()
+
+
+@needs_tracing
 def test_a_flush_that_failed_is_never_acknowledged_though_the_next_one_works(ledger, effort):
     away(ledger, fail_flushes)
 

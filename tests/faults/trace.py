@@ -43,10 +43,12 @@ CALLS = {
 """What is counted; of the openings those that may make a file."""
 OPENINGS = {"open": 1, "openat": 2}
 """Which argument of theirs holds the flags."""
-ON_OPEN_FILES = ("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate")
+READS = {"read": 0, "pread64": 17}
+"""What is counted, too, where a point names one of them."""
+ON_OPEN_FILES = ("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", *READS)
 """Calls whose first argument is a descriptor."""
 WRITES = ("write", "pwrite64")
-NAMES = {number: name for name, number in CALLS.items()}
+NAMES = {number: name for name, number in {**CALLS, **READS}.items()}
 IS_POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -69,12 +71,12 @@ def _ptrace(request: int, pid: int, address: int = 0, data: object = None) -> in
     return found
 
 
-def _filter() -> bytes:
-    """A seccomp program: the calls that change a disk go by the tracer, all others pass."""
+def _filter(calls: dict[str, int]) -> bytes:
+    """A seccomp program: these calls go by the tracer, all others pass."""
     load, equal, any_of, give = 0x20, 0x15, 0x45, 0x06
     allow, trace = 0x7FFF0000, 0x7FF00000
     code = [(load, 0, 0, 4), (equal, 1, 0, 0xC000003E), (give, 0, 0, allow), (load, 0, 0, 0)]
-    for name, number in CALLS.items():
+    for name, number in calls.items():
         if name in OPENINGS:
             flags = 16 + 8 * OPENINGS[name]
             code += [(equal, 0, 4, number), (load, 0, 0, flags), (any_of, 0, 1, os.O_CREAT)]
@@ -85,9 +87,10 @@ def _filter() -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in code)
 
 
-def _put_under_trace() -> None:
+def _put_under_trace(point: Point) -> None:
     """In the child: from now on every counted call of it and of its children is seen."""
-    program = ctypes.create_string_buffer(_filter())
+    calls = {**CALLS, **READS} if READS.keys() & set(point.only) else CALLS
+    program = ctypes.create_string_buffer(_filter(calls))
     head = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program.raw) // 8, ctypes.addressof(program)))
     _ptrace(_TRACEME, 0)
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -256,7 +259,7 @@ def traced(
     **places: object,
 ) -> Run:
     """Runs `work` in a forked child up to the point. `places` are `spawn`'s."""
-    run = Run(spawn(lambda: (_put_under_trace(), work()), **places), point, then)
+    run = Run(spawn(lambda: (_put_under_trace(point), work()), **places), point, then)
     run.watch(seconds)
     return run
 

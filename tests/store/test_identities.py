@@ -1,11 +1,12 @@
+import errno
 import json
 import os
 
 import pytest
 
 from thrum.core.identity import Identity
-from thrum.errors import Contradiction, NoIdentity, UsageError
-from thrum.store import identities
+from thrum.errors import Contradiction, NoIdentity, StorageError, UsageError
+from thrum.store import identities, records
 from thrum.store.identities import Wanted
 
 ANN, BOB = Identity("ann", "reviewer", "api"), Identity("bob", "implementer", "core", "Bob B")
@@ -197,3 +198,19 @@ def test_an_identity_is_taken_away_and_others_stay(folder):
     identities.remove(folder, "ann")
     assert identities.present(folder) == [BOB]
     identities.remove(folder + "/none", "ann")
+
+
+def test_nobody_speaks_as_whoever_is_left_when_the_disk_does_not_give_a_file(folder, monkeypatch):
+    settle(folder, ANN, BOB)
+
+    def read(path):
+        if path.endswith("bob.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    real = records.disk.read
+    monkeypatch.setattr(records.disk, "read", read)
+    assert choose(folder, name="ann").agent_id == "ann"
+    for flags in ({}, {"name": "bob"}, {"role": "reviewer"}):
+        with pytest.raises(StorageError, match=r"bob\.json: Input/output error"):
+            choose(folder, **flags)

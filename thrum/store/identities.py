@@ -15,7 +15,7 @@ from typing import NamedTuple
 from thrum.core import ids
 from thrum.core.codec import settled_text
 from thrum.core.identity import Identity
-from thrum.errors import Contradiction, NoIdentity, UsageError
+from thrum.errors import Contradiction, NoIdentity, StorageError, UsageError
 from thrum.store import disk, records
 
 _LARGEST = 64 * 1024
@@ -31,13 +31,18 @@ class Wanted(NamedTuple):
 
 
 def choose(folder: str | None, flags: Wanted, environ: Mapping[str, str]) -> Identity:
-    """The one identity that is meant. Raises NoIdentity, Contradiction or UsageError."""
+    """The one identity that is meant. Raises NoIdentity, Contradiction or UsageError.
+
+    Raises StorageError when the disk does not give a file that may be the one: nobody speaks as whoever is left.
+    """
     if folder is None:
         raise NoIdentity("a bare repository has no worktree, and so no agents", "run this inside a worktree")
-    there = present(folder)
+    there, withheld = _look(folder)
     environment = _from_environment(environ)
     wanted = _merge(flags, environment)
     matching = [identity for identity in there if _fits(identity, wanted)]
+    if withheld and (len(matching) != 1 or not wanted.name):
+        raise withheld
     if len(matching) != 1:
         raise _refusal(there, matching, wanted, _said(flags, wanted))
     display = settled_text(environ.get("THRUM_DISPLAY", "")) or matching[0].display
@@ -57,7 +62,24 @@ def broken(folder: str) -> list[str]:
 
 def read(path: str) -> Identity | None:
     """The identity in the file `path`; None unless it is small, well-formed and has valid names. Keys in any case."""
-    agent = _lowered(_lowered(records.load(path, _LARGEST)).get("agent"))
+    return _understood(records.load(path, _LARGEST))
+
+
+def _look(folder: str) -> tuple[list[Identity], StorageError | None]:
+    """The readable identities, and why the disk did not give a file, if it did not."""
+    found, withheld = [], None
+    for name in _names(folder):
+        try:
+            identity = _understood(records.insist(f"{folder}/{name}", _LARGEST))
+        except StorageError as error:
+            withheld = error
+        else:
+            found += [identity] if identity else []
+    return found, withheld
+
+
+def _understood(document: object) -> Identity | None:
+    agent = _lowered(_lowered(document).get("agent"))
     texts = [agent.get(key) or "" for key in ("name", "role", "module", "display")]
     name, role, module, display = (text if isinstance(text, str) else "" for text in texts)
     if not (ids.is_agent_id(name) and ids.is_role(role) and ids.is_role(module)):

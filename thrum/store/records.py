@@ -21,18 +21,32 @@ def trouble(path: str, largest: int = LARGEST) -> str:
     return _read(path, largest)[1]
 
 
+def insist(path: str, largest: int = LARGEST) -> object:
+    """The JSON document in the file `path`; None when there is none. Raises StorageError when the disk does not give it."""
+    with disk.explained(f"read {path}"):
+        try:
+            return _document(path, largest)[0]
+        except FileNotFoundError:
+            return None
+
+
 def _read(path: str, largest: int) -> tuple[object, str]:
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            return None, "no plain file"
-        if found.st_size > largest:
-            return None, f"larger than {largest} bytes"
-        return json.loads(disk.read(path)), ""
+        return _document(path, largest)
     except FileNotFoundError:
         return None, ""
     except OSError as error:
         return None, error.strerror or str(error)
+
+
+def _document(path: str, largest: int) -> tuple[object, str]:
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        return None, "no plain file"
+    if found.st_size > largest:
+        return None, f"larger than {largest} bytes"
+    try:
+        return json.loads(disk.read(path)), ""
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:
