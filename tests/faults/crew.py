@@ -160,7 +160,9 @@ class Member:
                 yield from ((source.owner, line) for line in data.split(b"\n") if line)
 
     def sees(self, oracle: Oracle):
-        """What the methods show is what the logs say."""
+        """What the methods show is what the logs say; who was deleted comes back with the first call of its own."""
+        self.clone.engine.catch_up()
+        assert {agent["agent_id"] for agent in self.clone.engine.roster.agents()} == oracle.alive
         for message_id, said in oracle.messages.items():
             shown = self.call("message.get", message_id=message_id, history=True)["message"]
             assert shown["deleted"] == said.is_deleted and shown["agent_id"] == said.author
@@ -175,8 +177,6 @@ class Member:
             if said.is_for(self.name) and not said.is_deleted and message_id not in self._known
         } - self.heard.keys()
         assert not missed, f"arrived without a word: {missed}"
-        alive = {agent["agent_id"] for agent in self.clone.engine.roster.agents()}
-        assert alive == oracle.alive
         self.hides({said.first for said in oracle.messages.values() if said.is_deleted})
 
     def hides(self, texts):
