@@ -1,7 +1,7 @@
 import tempfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests import kit
 from tests.store import scenes
@@ -98,6 +98,7 @@ def test_in_a_database_that_was_built_at_once_time_tells_what_came_after(branch)
     assert news(branch, branch.arrivals.cursor_at(late["message_id"])) == [(fresh[0], "")]
 
 
+@settings(max_examples=20)
 @given(scenes.logs())
 def test_whoever_hears_all_that_arrives_has_the_inbox(logs):
     with tempfile.TemporaryDirectory() as folder:

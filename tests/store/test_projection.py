@@ -83,7 +83,7 @@ def assert_as_from_scratch(branch, logs):
         other.close()
 
 
-@settings(print_blob=True)
+@settings(print_blob=True, max_examples=25)
 @given(scenes.logs(), st.integers(0, 2**32), st.sampled_from([1, 3, 4000]))
 def test_what_an_agent_sees_is_a_function_of_the_set_of_events(logs, seed, batch):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

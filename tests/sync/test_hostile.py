@@ -213,28 +213,6 @@ def test_a_huge_blob_is_never_loaded(met, bare_remote, monkeypatch):
     assert not {paths[0], paths[1], paths[3]} & set(ann.fragments())
 
 
-def test_three_hundred_megabytes_of_nothing(met, bare_remote):
-    import resource
-
-    blob = subprocess.run(
-        f"head -c {300 * 1024 * 1024} /dev/zero | git -c core.compression=1 hash-object -w --stdin --no-filters",
-        shell=True, cwd=bare_remote, capture_output=True, check=True,
-    ).stdout.decode().strip()  # fmt: skip
-    tip = remote_tip(bare_remote)
-    commands = f"commit {REF}\ncommitter E <e@e> 1770724800 +0000\ndata 1\nx\nfrom {tip}\n"
-    commands += f"M 100644 {blob} messages/mallory.jsonl\n"
-    commands += f"M 100644 {blob} messages/mallory/0000000000ff/0000/00.jsonl\n"
-    put(bare_remote, {EVE: HONEST_LOG}, [tip])
-    subprocess.run(["git", "fast-import", "--quiet"], cwd=bare_remote, input=commands.replace(tip, remote_tip(bare_remote)),
-                   text=True, check=True)  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ann, bob, sent = met
-    for clone in (ann, bob, ann):
-        clone.works()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
-    assert ann.tip == bob.tip and {*sent, HONEST["message_id"]} <= set(bob.messages())
-
-
 @pytest.mark.parametrize("rewrite", [False, True])
 def test_our_own_log_extended_cut_and_rewritten(met, bare_remote, rewrite):
     ann, bob, sent = met
