@@ -18,6 +18,8 @@ _MEMORY = Path("/dev/shm")
 _LITTER = re.compile(r"\..+\.[0-9a-f]{12}|.+\.\d+\.(tmp|new)|.+\.lock")
 _LOCKS = ("daemon.lock", "sync.lock", "subscriptions.json.lock", "thrum.lock")
 """Files that are locked, not made and unmade."""
+STRETCH = 20
+"""Faults in one repository, where each leaves an agent or some messages more."""
 _OURS = (".thrum", ".git/thrum-sync", ".git/worktrees")
 
 

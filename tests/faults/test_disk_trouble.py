@@ -6,6 +6,7 @@ Nothing of it ends with `this is a bug of ours`, and nobody has to start anythin
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -51,23 +52,32 @@ def test_any_call_on_the_disk_may_fail(ledger, rng, effort, work, trouble):
 
 def sweep_troubles(ledger, work, trouble, stride, first):
     """Every `stride`-th call fails once, and in another run from there on; then the disk is well again."""
-    with scene.folder() as folder:
-        repo = scene.with_people(folder / "shop", folder / "origin.git")
-        books = workday.Books(ledger, repo)
-        for lasting in (False, True) if trouble != "EINTR" else (False,):
-            point, is_hit = first, True
-            while is_hit:
-                at = trace.Point(point, trouble, lasting=lasting, only=TROUBLES[trouble], within=repo)
-                run, said, complaint = workday.play(patiently, at, getattr(workday, work), repo, f"k{point}")
+    for lasting in (False, True) if trouble != "EINTR" else (False,):
+        kind = {"what": trouble, "lasting": lasting, "only": TROUBLES[trouble]}
+        sweep(ledger, patiently, work, kind, itertools.count(first, stride))
+
+
+def sweep(ledger, how, work, kind, points):
+    """Fails one call after the other of the work. A repository is left after a while: it grows, and so does the work."""
+    is_hit = True
+    while is_hit:
+        with scene.folder() as folder:
+            repo = scene.with_people(folder / "shop", folder / "origin.git")
+            books = workday.Books(ledger, repo)
+            for point in itertools.islice(points, scene.STRETCH):
+                at = trace.Point(point, within=repo, **kind)
+                tag = f"k{point}x" if kind.get("lasting") else f"k{point}"
+                run, said, complaint = workday.play(how, at, getattr(workday, work), repo, tag)
                 books.take(said)
                 is_hit = bool(run.hit)
                 ledger.fault(int(is_hit))
-                assert run.code == 0, (point, run.hit, lasting, complaint)
+                assert run.code == 0, (point, run.hit, kind, complaint)
                 everything_is_whole(repo)
-                books.heals(f"{trouble} at {point}: {run.hit}, lasting: {lasting}", sound=False)
-                point += stride
-        fsck(repo)
-        books.leaves_no_litter()
+                books.heals(f"{kind} at {point}: {run.hit}", sound=False)
+                if not is_hit:
+                    break
+            fsck(repo)
+            books.leaves_no_litter()
 
 
 def patiently(work, repo, tag):
@@ -111,22 +121,8 @@ def test_any_read_may_fail(ledger, rng, effort, work):
 
 def sweep_reads(ledger, work, stride, first):
     """Every `stride`-th read of a file in the repository fails once: nothing is taken for empty, nothing is lost by it."""
-    with scene.folder() as folder:
-        repo = scene.with_people(folder / "shop", folder / "origin.git")
-        books = workday.Books(ledger, repo)
-        point, is_hit = first, True
-        while is_hit:
-            at = trace.Point(point, "EIO", only=tuple(trace.READS), within=repo)
-            run, said, complaint = workday.play(again, at, getattr(workday, work), repo, f"k{point}")
-            books.take(said)
-            is_hit = bool(run.hit)
-            ledger.fault(int(is_hit))
-            assert run.code == 0, (point, run.hit, complaint)
-            everything_is_whole(repo)
-            books.heals(f"EIO at read {point}", sound=False)
-            point += stride
-        fsck(repo)
-        books.leaves_no_litter()
+    kind = {"what": "EIO", "only": tuple(trace.READS)}
+    sweep(ledger, again, work, kind, itertools.count(first, stride))
 
 
 def again(work, repo, tag):

@@ -6,6 +6,7 @@ What was acknowledged is there, once; nothing half-written is shown; git finds n
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -33,21 +34,29 @@ def test_a_command_may_be_killed_between_any_two_writes(ledger, rng, effort, wor
 
 def sweep_commands(ledger, work, what, stride, first):
     """Kills the work at every `stride`-th write; after each the next command has to work."""
+    points = itertools.count(first, stride)
+    while points := sweep_a_while(ledger, work, what, points):
+        pass
+
+
+def sweep_a_while(ledger, work, what, points):
+    """So many kills in one repository: it grows with each, and so does the work. None when there was nothing left to kill."""
     with scene.folder() as folder:
         repo = scene.with_people(folder / "shop", folder / "origin.git")
-        books, point = workday.Books(ledger, repo), first
-        while True:
+        books, is_over = workday.Books(ledger, repo), False
+        for point in itertools.islice(points, scene.STRETCH):
             run, said, trouble = workday.play(getattr(workday, work), trace.Point(point, what), repo, f"k{point}")
             books.take(said)
             if not run.hit:
                 assert run.code == 0, trouble
+                is_over = True
                 break
             ledger.fault()
             scene.age(scene.locks(f"{folder}/origin.git"))
             books.heals(f"after {point}: {run.hit}")
-            point += stride
         books.leaves_no_litter()
         bare_is_sound(books, folder / "origin.git")
+    return None if is_over else points
 
 
 def bare_is_sound(books, bare):
