@@ -12,7 +12,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from thrum.errors import GitError
 from thrum.git import sources
 from thrum.git.command import run
 from thrum.git.place import Place
@@ -20,7 +19,7 @@ from thrum.git.place import Place
 MOST = 4000
 """Files and folders looked at; with more, git itself is faster."""
 SETTLED = 2_000_000_000
-"""Nanoseconds since the last change of a file, before its time tells a later change apart: the coarsest clock of a file system."""
+"""Nanoseconds after which a later change of a file surely has another time: the coarsest clock of a file system."""
 USUAL = ("main", "master", "trunk")
 
 _GITLINK = "160000"
@@ -128,6 +127,8 @@ def _folders_of(paths: Iterable[str]) -> set[str]:
 def _look_into(seen: Evidence, top: str, folder: str) -> Iterator[str]:
     """Takes in one folder and the rules in it; the folders in it."""
     seen.see_itself(os.path.join(top, folder))
+    if os.path.islink(os.path.join(top, folder)):
+        raise CannotTellError("a folder behind a link")
     try:
         with os.scandir(os.path.join(top, folder)) as entries:
             for entry in entries:
@@ -156,7 +157,7 @@ def _not_ignored(top: str, folders: list[str]) -> list[str]:
     given = "\0".join(folders).encode("utf-8", "surrogateescape")
     told = run(["check-ignore", "-z", "--stdin"], top, input=given, check=False)
     if told.code not in (0, 1):
-        raise GitError(f"git check-ignore failed: {told.err.strip()}", "see `git thrum doctor`")
+        raise CannotTellError(told.err)
     ignored = set(told.out.decode("utf-8", "surrogateescape").split("\0"))
     return [folder for folder in folders if folder not in ignored]
 
