@@ -23,7 +23,7 @@ SETTLED = 2_000_000_000
 USUAL = ("main", "master", "trunk")
 
 _GITLINK = "160000"
-_RULES = (".gitignore", ".gitattributes")
+RULES = (".gitignore", ".gitattributes")
 _SHARED = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _LINE_LIMIT = 4096
 Stamp = tuple[int, int, int, int, int] | None
@@ -78,13 +78,34 @@ def of_settings(place: Place) -> tuple[Evidence, sources.Sources]:
 
 def of_worktree(place: Place) -> Evidence:
     """What `context.read` rests on. Raises CannotTellError, GitError."""
-    if place.worktree is None or _index_size(place) > MOST:
+    if place.worktree is None or is_large(place):
         raise CannotTellError("no worktree, or a large one")
-    seen, settings = of_settings(place)
-    seen.see(*_rules(place, settings), os.path.join(place.git_dir, "index"))
-    seen.see(*_references(place, settings.values))
-    _see_files(seen, place.worktree)
+    seen, settings = of_rules(place)
+    seen.see(os.path.join(place.git_dir, "index"), *references(place, settings))
+    for path in (tracked := tracked_files(place.worktree)):
+        seen.see_itself(os.path.join(place.worktree, path))
+    see_folders(place.worktree, tracked, lambda path: seen.see_itself(os.path.join(place.worktree or "", path)))
     return seen
+
+
+def of_rules(place: Place) -> tuple[Evidence, dict[str, str]]:
+    """What decides how a worktree is looked at, but for the rules in it; and git's configuration.
+
+    Raises CannotTellError, GitError.
+    """
+    seen, settings = of_settings(place)
+    seen.see(*_rules(place, settings))
+    return seen, settings.values
+
+
+def system_attributes() -> list[str]:
+    """Where the system's own attributes of files may lie. Raises GitError."""
+    return [os.path.join(folder, "gitattributes") for folder in sources.system_folders()]
+
+
+def is_large(place: Place) -> bool:
+    """Whether git's index has more entries than are worth to be looked at one by one."""
+    return _index_size(place) > MOST
 
 
 def now() -> int:
@@ -92,18 +113,19 @@ def now() -> int:
     return time.time_ns()
 
 
-def _see_files(seen: Evidence, top: str) -> None:
-    """Every tracked file, and every folder that is not ignored."""
-    tracked = _tracked(top)
-    folders = _folders_of(tracked)
-    for path in tracked:
-        seen.see_itself(os.path.join(top, path))
-    others = [path for folder in sorted(folders) for path in _look_into(seen, top, folder) if path not in folders]
+def see_folders(top: str, tracked: Iterable[str], see: Callable[[str], object]) -> None:
+    """Calls `see` with every folder that is not ignored, before it is looked into, and with the rules in it.
+
+    Paths are from `top`, as `tracked` is. Raises CannotTellError, GitError.
+    """
+    folders = folders_of(tracked)
+    others = [path for folder in sorted(folders) for path in _look_into(see, top, folder) if path not in folders]
     for path in _not_ignored(top, others):
-        _see_whole(seen, top, path)
+        _see_whole(see, top, path)
 
 
-def _tracked(top: str) -> list[str]:
+def tracked_files(top: str) -> list[str]:
+    """The paths in git's index. Raises CannotTellError, GitError."""
     found = []
     for line in run(["ls-files", "-z", "--stage"], top).out.decode("utf-8", "surrogateescape").split("\0")[:-1]:
         entry, _, path = line.partition("\t")
@@ -113,7 +135,7 @@ def _tracked(top: str) -> list[str]:
     return found
 
 
-def _folders_of(paths: Iterable[str]) -> set[str]:
+def folders_of(paths: Iterable[str]) -> set[str]:
     """All folders on the way to `paths`, the top ("") included."""
     found = {""}
     for path in paths:
@@ -124,17 +146,17 @@ def _folders_of(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _look_into(seen: Evidence, top: str, folder: str) -> Iterator[str]:
-    """Takes in one folder and the rules in it; the folders in it."""
-    seen.see_itself(os.path.join(top, folder))
+def _look_into(see: Callable[[str], object], top: str, folder: str) -> Iterator[str]:
+    """The folders in one folder."""
+    see(folder)
     if os.path.islink(os.path.join(top, folder)):
         raise CannotTellError("a folder behind a link")
     try:
         with os.scandir(os.path.join(top, folder)) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.name in _RULES:
-                    seen.see_itself(os.path.join(top, path))
+                if entry.name in RULES:
+                    see(path)
                 elif entry.name == ".git" and folder:
                     raise CannotTellError("a repository in the worktree")
                 elif path not in (".git", ".thrum") and entry.is_dir(follow_symlinks=False):
@@ -145,10 +167,10 @@ def _look_into(seen: Evidence, top: str, folder: str) -> Iterator[str]:
         raise CannotTellError(str(error)) from None
 
 
-def _see_whole(seen: Evidence, top: str, folder: str) -> None:
+def _see_whole(see: Callable[[str], object], top: str, folder: str) -> None:
     waiting = [folder]
     while waiting:
-        waiting.extend(_look_into(seen, top, waiting.pop()))
+        waiting.extend(_look_into(see, top, waiting.pop()))
 
 
 def _not_ignored(top: str, folders: list[str]) -> list[str]:
@@ -177,7 +199,7 @@ def _rules(place: Place, settings: sources.Sources) -> list[str]:
     info = os.path.join(place.common_dir, "info")
     found = [os.path.join(info, "exclude"), os.path.join(info, "attributes")]
     found.append(os.path.join(place.git_dir, "info", "sparse-checkout"))
-    found += [os.path.join(folder, "gitattributes") for folder in sources.system_folders()]
+    found += system_attributes()
     named = settings.values.get("core.excludesfile")
     if named is None:
         folder = sources.user_folder()
@@ -188,8 +210,11 @@ def _rules(place: Place, settings: sources.Sources) -> list[str]:
     return [*found, path]
 
 
-def _references(place: Place, values: dict[str, str]) -> list[str]:
-    """Where HEAD and the branches that work is measured against are kept, under every name they have."""
+def references(place: Place, values: dict[str, str]) -> list[str]:
+    """Where HEAD and the branches that work is measured against are kept, under every name they have.
+
+    Raises CannotTellError.
+    """
     if values.get("extensions.refstorage", "files") not in ("files", "reftable"):
         raise CannotTellError("references are kept in a way we do not know")
     common, remotes = place.common_dir, os.path.join(place.common_dir, "refs", "remotes")
@@ -206,7 +231,7 @@ def _followed(common_dir: str, path: str) -> list[str]:
     """A reference's file and those of the references it is a name of."""
     found = [path]
     while len(found) < 6:
-        target = _symbolic(found[-1])
+        target = symbolic(found[-1])
         if not target:
             return found
         if not target.startswith(_SHARED):
@@ -215,7 +240,7 @@ def _followed(common_dir: str, path: str) -> list[str]:
     raise CannotTellError(f"{path} leads from name to name")
 
 
-def _symbolic(path: str) -> str:
+def symbolic(path: str) -> str:
     """The name of a reference that the reference in the file `path` is another name of; "" for a commit, or nothing."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
