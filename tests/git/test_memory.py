@@ -116,6 +116,7 @@ DEEDS: dict[str, Deed] = {
     "a branch renamed": by_git("branch", "-q", "-M", "renamed"),
     "a commit": by_git("commit", "-q", "-a", "--allow-empty", "-m", "more"),
     "a commit amended": by_git("commit", "-q", "--amend", "--allow-empty", "-m", "other words"),
+    "the last commit taken back, its files left": by_git("reset", "-q", "HEAD~1"),
     "a commit of one file": by_git("commit", "-q", "--allow-empty", "-m", "this", "--", ".gitignore"),
     "the base moves": by_git("update-ref", "refs/heads/main", "HEAD"),
     "the base is packed": by_git("pack-refs", "--all"),

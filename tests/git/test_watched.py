@@ -82,6 +82,76 @@ def test_commit_after_commit_is_worked_out_without_a_process(shop: str, monkeypa
         watched.recall()
 
 
+def told(watched: Watched) -> context.Context | None:
+    """What is told, if anything is; it has to be what git says."""
+    try:
+        found = watched.recall()
+    except (CannotTellError, LostSightError):
+        return None
+    assert found == context.read(watched._place)
+    return found
+
+
+def test_a_commit_taken_back_leaves_its_files_changed(shop: str) -> None:
+    git(shop, "commit", "-q", "-a", "-m", "docs")
+    watched = Watched(find(shop))
+    git(shop, "reset", "-q", "--soft", "HEAD~1")
+    git(shop, "read-tree", "HEAD")
+    found = told(watched)
+    assert found is not None and "docs/a.md" in found["uncommitted_files"]
+    watched.close()
+
+
+def test_files_whose_commit_was_taken_back_are_new_files(repo: str) -> None:
+    git(repo, "checkout", "-q", "-b", "feature")
+    write(f"{repo}/one", "x")
+    git(repo, "add", "one")
+    git(repo, "commit", "-q", "-m", "one")
+    watched = Watched(find(repo))
+    assert told(watched)
+    git(repo, "reset", "-q", "--soft", "HEAD~1")
+    git(repo, "read-tree", "HEAD")
+    told(watched)
+    watched.close()
+
+
+def test_an_untracked_folder_of_which_a_file_is_committed_is_told_by_its_others(shop: str) -> None:
+    for number in range(201):
+        write(f"{shop}/many/{number}", "x")
+    git(shop, "commit", "-q", "-a", "-m", "docs")
+    watched = Watched(find(shop))
+    assert told(watched)
+    git(shop, "add", "many/1")
+    git(shop, "commit", "-q", "-m", "one of many")
+    told(watched)
+    watched.close()
+
+
+def test_a_folder_that_lost_its_last_tracked_file_is_told_as_a_folder(shop: str) -> None:
+    for number in range(201):
+        write(f"{shop}/docs/{number}.log", "ignored")
+    write(f"{shop}/docs/new", "x")
+    git(shop, "commit", "-q", "-a", "-m", "docs")
+    watched = Watched(find(shop))
+    assert told(watched)
+    git(shop, "rm", "-q", "docs/a.md")
+    git(shop, "commit", "-q", "-m", "no docs")
+    told(watched)
+    assert "docs/" in context.read(find(shop))["uncommitted_files"]
+    watched.close()
+
+
+def test_what_others_committed_is_not_told_as_ones_own(repo: str, shop: str) -> None:
+    write(f"{repo}/theirs", "x")
+    git(repo, "add", "theirs")
+    git(repo, "commit", "-q", "-m", "theirs")
+    watched = Watched(find(shop))
+    for number in range(2):
+        git(shop, "commit", "-q", "-a", "--allow-empty", "-m", f"mine {number}")
+        assert told(watched)
+    watched.close()
+
+
 @pytest.mark.parametrize("message", ["two\nlines", " lead", "ünï", "x\x01y", "tab\there", "only"])
 def test_a_subject_is_told_as_git_tells_it(shop: str, message: str) -> None:
     watched = Watched(find(shop))
@@ -97,10 +167,8 @@ def test_a_merge_and_what_others_committed_are_told(repo: str, shop: str) -> Non
     git(repo, "commit", "-q", "-m", "theirs")
     watched = Watched(find(shop))
     git(shop, "merge", "-q", "--no-edit", "main", check=False)
-    try:
-        assert watched.recall() == context.read(find(shop))
-    except (CannotTellError, LostSightError):
-        watched.close()
+    told(watched)
+    watched.close()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class Watched:
             raise CannotTellError("a folder may have lost its last tracked file")
         if any(path.startswith(folder) for folder in loose if folder.endswith("/") for path in moved):
             raise CannotTellError("an untracked folder is tracked now")
-        for path in (touched & unknown) - set(loose):
+        for path in ((touched | moved.keys()) & unknown) - set(loose):
             if os.path.lexists(os.path.join(self._top, path)):
                 raise CannotTellError(f"{path} is new, or ignored")
 
