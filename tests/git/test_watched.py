@@ -11,7 +11,7 @@ from thrum.git import context, evidence, memory, vigil
 from thrum.git.evidence import CannotTellError
 from thrum.git.glance import Index
 from thrum.git.memory import Memory
-from thrum.git.place import find
+from thrum.git.place import Place, find
 from thrum.git.vigil import LostSightError, Vigil
 from thrum.git.watched import Watched
 
@@ -182,6 +182,35 @@ def test_a_merge_and_what_others_committed_are_told(repo: str, shop: str) -> Non
 )
 def test_what_is_unusual_is_not_worked_out(shop: str, words: tuple[str, ...]) -> None:
     git(shop, *words)
+    with pytest.raises(CannotTellError):
+        Watched(find(shop))
+
+
+def test_files_touched_while_git_is_asked_are_looked_at_again(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = context.read
+
+    def read(place: Place) -> context.Context:
+        found = real(place)
+        write(f"{shop}/src/cart.py", "later")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context, "read", read)
+        watched = Watched(find(shop))
+    found = told(watched)
+    assert found is not None and "src/cart.py" in found["uncommitted_files"]
+    watched.close()
+
+
+def test_a_commit_while_git_is_asked_is_not_worked_out(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = context.read
+
+    def read(place: Place) -> context.Context:
+        found = real(place)
+        git(shop, "commit", "-q", "-a", "-m", "meanwhile")
+        return found
+
+    monkeypatch.setattr(context, "read", read)
     with pytest.raises(CannotTellError):
         Watched(find(shop))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable
 
 from thrum.git import branch as branches
@@ -24,6 +25,8 @@ MOST = 64
 """Files looked at one by one; when more may have changed, git looks."""
 _BRANCH = "refs/heads/"
 _MOST_TREES = 32
+_TICK = 0.02
+"""Seconds, longer than the clock of any file system that can be watched needs to go on."""
 _ODD = ("diff.orderfile", "core.sparsecheckout", "core.splitindex")
 
 
@@ -49,12 +52,14 @@ class Watched:
         self._rules, values = evidence.of_rules(place)
         self._branch = _branch(place)
         self._others = _others(place, values, self._branch)
-        self._pointers = self._look_at_pointers()
         self._is_plain = self._watch_all(values)
+        self._pointers = self._look_at_pointers()
+        time.sleep(_TICK)  # what replaces them from now on bears another time
         self._context = context.read(place)
         self._base = context.base_of(place, self._branch)
         self._tree, self._is_ahead = self._find_tree()
-        if not self._is_settled(began) or self._vigil.touched() or not self._is_as_it_was():
+        is_settled = self._rules.is_settled(began) and self._others.is_settled(began)
+        if not is_settled or not all(seen.holds() for seen in (self._rules, self._others, self._pointers)):
             raise CannotTellError("something happened meanwhile")
 
     def close(self) -> None:
@@ -190,12 +195,6 @@ class Watched:
         seen.see(os.path.join(self._place.git_dir, "index"))
         seen.see(os.path.join(self._place.common_dir, _BRANCH + self._branch))
         return seen
-
-    def _is_settled(self, began: int) -> bool:
-        return all(seen.is_settled(began) for seen in (self._rules, self._others, self._pointers))
-
-    def _is_as_it_was(self) -> bool:
-        return all(seen.holds() for seen in (self._rules, self._others, self._pointers))
 
 
 class _Objects(LibgitObjects):
