@@ -307,7 +307,9 @@ ENVIRONS = st.fixed_dictionaries(
         "THRUM_ROLE": st.sampled_from(["reviewer", "x"]),
     },
 )
-_PASSING = re.compile(rb"\d+[smhd] ago|just now|\"(?:uptime_ms|last_seen_at|[a-z_]*_at)\": [^\n]*|took [0-9.]+ ms.*")
+_PASSING = re.compile(
+    rb"\d+[smhd] ago|\b\d+m?s +|just now|\"(?:uptime_ms|last_seen_at|[a-z_]*_at)\": [^\n]*|took [0-9.]+ ms.*"
+)
 
 
 def settled(output):

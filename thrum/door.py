@@ -1,9 +1,8 @@
 """The way to a daemon that answers, and all that runs when there is one: nothing is imported but what C already holds.
 
-`git-thrum` imports this module alone; `thrum.client` offers the same way to the whole program.
+`git-thrum` imports this module alone; `thrum.client` offers the same way to the whole program. Even `__future__` would have to
+be looked for on the disk, so annotations are texts.
 """
-
-from __future__ import annotations
 
 import posix
 import sys
@@ -31,13 +30,13 @@ _SOCKET_LIMIT = 100
 """Bytes; a longer path is looked up the long way (`git.place`), and so is everything else that is not quite usual."""
 _LINE_LIMIT = 4096
 _FOLDER, _FILE = 0o040000, 0o100000
-_ENVIRON: Mapping[bytes, bytes] = posix.environ
+_ENVIRON: "Mapping[bytes, bytes]" = posix.environ
 ELSEWHERE = "another repository"
 """Why a daemon declines that was asked for a repository it does not serve."""
 INTERRUPTED = 130
 
 
-def main(argv: Sequence[str]) -> str:
+def main(argv: "Sequence[str]") -> str:
     """Ends the process when a daemon ran the command line.
 
     Otherwise gives the name of the attempt, under which the whole program is to go on.
@@ -83,7 +82,7 @@ def hold_standard_files() -> None:
             posix.open("/dev/null", flags)  # it gets the lowest free number
 
 
-def hand_over(argv: Sequence[str], request: str = "") -> int | None:
+def hand_over(argv: "Sequence[str]", request: str = "") -> "int | None":
     """Lets the daemon run the command line; its exit code, or None when this process has to run it.
 
     `request` names this attempt, so that a message whose sending was cut off can be sent again without a second copy.
@@ -131,7 +130,7 @@ def terminal() -> tuple[bool, int]:
         return tty, 80
 
 
-def connect(path: str) -> Any | None:
+def connect(path: str) -> "Any | None":
     """A connection to whoever listens on the socket `path`, if that is this user's own and no link to another; else None."""
     try:
         import _socket as sockets  # the C module alone: `socket` costs six milliseconds
@@ -154,14 +153,14 @@ def connect(path: str) -> Any | None:
     return connection
 
 
-def _is_ours_alone(words: list[str]) -> bool:
+def _is_ours_alone(words: "list[str]") -> bool:
     if any(word in HOME for word in words) or any(name.endswith("THRUM_COMPLETE") for name in _variables()):
         return True
     command = _first_word(words)
     return not command or command in LOCAL
 
 
-def _first_word(words: list[str]) -> str:
+def _first_word(words: "list[str]") -> str:
     skip = False
     for word in words:
         if skip or word.startswith("-"):
@@ -171,7 +170,7 @@ def _first_word(words: list[str]) -> str:
     return ""
 
 
-def _variables() -> Mapping[str, str]:
+def _variables() -> "Mapping[str, str]":
     """The environment; from `os` where the program is big enough to have loaded it."""
     if "os" in sys.modules:
         return sys.modules["os"].environ  # type: ignore[no-any-return]
@@ -180,7 +179,7 @@ def _variables() -> Mapping[str, str]:
     }
 
 
-def _ask(words: list[str], argv: list[str], request: str) -> tuple[Any, Callable[[str | None], None]]:
+def _ask(words: "list[str]", argv: "list[str]", request: str) -> "tuple[Any, Callable[[str | None], None]]":
     """The daemon's answer to the command line, None without one; and what to call when its output is written.
 
     Raises OSError, ValueError.
@@ -204,10 +203,10 @@ def _ask(words: list[str], argv: list[str], request: str) -> tuple[Any, Callable
 class _Done:
     """To be called when the output has been written, with what the daemon gave for that."""
 
-    def __init__(self, connection: Any, path: str) -> None:
+    def __init__(self, connection: "Any", path: str) -> None:
         self._connection, self._path = connection, path
 
-    def __call__(self, token: str | None) -> None:
+    def __call__(self, token: "str | None") -> None:
         if token:
             try:
                 _call(self._connection, self._path, "cli.done", {"token": token})
@@ -215,7 +214,7 @@ class _Done:
                 return  # it stays unread, which is the safe side
 
 
-def _repository(words: list[str]) -> str:
+def _repository(words: "list[str]") -> str:
     """What `--repo` says; "" when nothing does."""
     found = ""
     for at, word in enumerate(words):
@@ -226,7 +225,7 @@ def _repository(words: list[str]) -> str:
     return found
 
 
-def _sockets(cwd: str, repository: str) -> Iterator[str]:
+def _sockets(cwd: str, repository: str) -> "Iterator[str]":
     """Where the daemon may listen: first where it nearly always does, then where `git.place` says.
 
     A daemon that answers for another repository declines, so the first need not be right, only quick.
@@ -289,7 +288,7 @@ def _kind(path: str) -> int:
         return 0
 
 
-def _call(connection: Any, path: str, method: str, params: dict[str, Any]) -> Any:
+def _call(connection: "Any", path: str, method: str, params: "dict[str, Any]") -> "Any":
     """One request and its result; None for an error or a silent daemon. Raises OSError, ValueError."""
     connection.settimeout(_SIGN_OF_LIFE)
     connection.sendall(_encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
@@ -324,7 +323,7 @@ def lives(path: str) -> bool:
         connection.close()
 
 
-def _encode(value: Any) -> str:
+def _encode(value: "Any") -> str:
     """JSON of dicts, lists, texts, whole numbers and booleans; `json` itself costs six milliseconds."""
     if isinstance(value, str):
         return _quote(value)
@@ -356,7 +355,7 @@ class _Reading:
     memo: dict[str, str] = {}  # noqa: RUF012  # the scanner's own
 
 
-def _decoder() -> Callable[[str], Any]:
+def _decoder() -> "Callable[[str], Any]":
     """What reads JSON. Raises ValueError."""
     try:
         from _json import make_scanner
@@ -366,7 +365,7 @@ def _decoder() -> Callable[[str], Any]:
         return loads
     scan = make_scanner(_Reading())  # type: ignore[arg-type]  # anything that looks like a decoder will do
 
-    def decode(text: str) -> Any:
+    def decode(text: str) -> "Any":
         try:
             return scan(text, 0)[0]
         except StopIteration:

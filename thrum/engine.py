@@ -89,6 +89,8 @@ class Engine:
         self.is_daemon = False
         self.issue_token: Callable[[str], str] = lambda user_id: _make_token()
         """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
+        self.look: Callable[[Place], Mapping[str, Any]] = _look
+        """Gives the context of a worktree, on any thread; who remembers what it saw puts its own function here."""
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -144,8 +146,6 @@ class Engine:
 
     def read_contexts(self, wanted: list[Place] | None = None) -> list[Reading]:
         """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
-        from thrum.git import context
-
         found = []
         for place in wanted if wanted is not None else places.worktrees(self.place):
             folder = place.identities_dir
@@ -153,7 +153,7 @@ class Engine:
             if agents:
                 # A worktree that git cannot read must not hide what the others do.
                 with contextlib.suppress(GitError):
-                    found.append(Reading(place, agents, dict(context.read(place))))
+                    found.append(Reading(place, agents, dict(self.look(place))))
         return found
 
     def state_contexts(self, readings: list[Reading]) -> None:
@@ -380,6 +380,12 @@ class _Sync:
 def database_path(place: Place) -> str:
     """The read model's file."""
     return schema.database_in(place.var_dir)
+
+
+def _look(place: Place) -> Mapping[str, Any]:
+    from thrum.git import context
+
+    return context.read(place)
 
 
 def _make_token() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from thrum.errors import RemoteError
-from thrum.git import branch, remote
+from thrum.git import branch, evidence, remote
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
 from thrum.git.place import Place, find
 
@@ -63,6 +63,44 @@ def test_the_remote_is_the_wanted_one_else_origin_else_the_only_one(repo: str) -
     with pytest.raises(RemoteError, match="nobody") as caught:
         remote.pick(place, "nobody")
     assert "thrum.remote" in caught.value.hint
+
+
+def test_a_remote_is_asked_for_again_only_when_a_setting_changed(
+    repo: str, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = remote.pick
+    monkeypatch.setattr(remote, "pick", lambda *words: asked.append(1) or real(*words))
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    picked = remote.Picked(find(linked))
+    assert [picked.name(), picked.name(), len(asked)] == [None, None, 1]
+    home = os.environ["HOME"]
+    deeds: list[tuple[list[str], str | None]] = [
+        (["remote", "add", "team", "/t"], "team"),
+        (["config", "--global", "include.path", "more"], "team"),
+        (["config", "-f", f"{home}/more", "remote.origin.url", "/o"], "origin"),
+        (["config", "--global", "--unset", "include.path"], "team"),
+        (["config", "--global", "includeIf.onbranch:next.path", f"{home}/more"], "team"),
+        (["checkout", "-q", "-b", "next"], "origin"),
+        (["checkout", "-q", "main"], "team"),
+        (["config", "extensions.worktreeConfig", "true"], "team"),
+        (["config", "--worktree", "remote.origin.url", "/o"], "origin"),
+    ]
+    for words, name in deeds:
+        git(repo, *words)
+        assert [picked.name(), picked.name(), real(find(repo), None)] == [name, name, name], words
+    assert len(asked) == 1 + len(deeds)
+
+
+def test_a_remote_is_asked_for_while_the_settings_are_young_or_strange(
+    repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picked = remote.Picked(find(repo))
+    git(repo, "config", "thrum.x", "1")
+    assert picked.name() is None and picked._known is None
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    git(repo, "config", "includeIf.moon:full.path", "x")
+    assert picked.name() is None and picked._known is None
 
 
 def test_the_address_is_shown_without_its_password(repo: str) -> None:

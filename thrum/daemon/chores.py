@@ -48,6 +48,7 @@ class Chores:
         self._tails = Tails(engine.place, engine.origin) if errands else None
         self._check_up = check_up
         self._tasks = Tasks()
+        engine.look = contexts.Contexts(self._tasks).look
         listening = Coalesced(self._tasks, self._listen)
         callbacks = Callbacks(listening.poke, self._refresh_marked, self._compare_refs)
         self._packing_rests_until = 0.0

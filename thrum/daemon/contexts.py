@@ -1,14 +1,55 @@
-"""Keeps what agents work on fresh without being asked. git is looked at beside the worker, which has others to serve."""
+"""Keeps what agents work on fresh without being asked. git is looked at beside the worker, which has others to serve.
+
+Who asks gets what is known while no file on disk speaks against it, else what git says now. Never what may have become wrong.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 
+from thrum.daemon.tasks import Tasks, guarded, in_thread
 from thrum.daemon.worker import Worker
 from thrum.engine import Claim, Engine
+from thrum.git import context
+from thrum.git.context import Context
+from thrum.git.evidence import SETTLED
+from thrum.git.memory import Memory
 from thrum.git.place import Place, worktrees
 from thrum.store import identities
+
+REST = SETTLED / 1e9 + 0.2
+"""Seconds from a look that had to ask git to one that is kept in mind: what changed just before the look is settled by then."""
+
+
+class Contexts:
+    """What the daemon knows of the worktrees it was asked about."""
+
+    def __init__(self, tasks: Tasks, rest: float = REST) -> None:
+        """On the event loop, on which `tasks` run."""
+        self._loop, self._tasks, self._rest = asyncio.get_running_loop(), tasks, rest
+        self._memory = Memory()
+        self._due: set[Place] = set()
+
+    def look(self, place: Place) -> Context:
+        """The context of a worktree now. On any thread. Raises GitError."""
+        found = self._memory.recall(place)
+        if found is None:
+            found = context.read(place)
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._plan, place)
+        return found
+
+    def _plan(self, place: Place) -> None:
+        if place not in self._due:
+            self._due.add(place)
+            self._tasks.begin(guarded(lambda: self._learn(place)))
+
+    async def _learn(self, place: Place) -> None:
+        await asyncio.sleep(self._rest)
+        self._due.discard(place)
+        await in_thread(self._memory.learn, place)
 
 
 async def refresh_online(worker: Worker, engine: Engine) -> None:

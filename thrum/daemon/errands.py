@@ -22,6 +22,7 @@ class Errands:
     def __init__(self, place: Place, settings: Settings, origin: str, ingest: Callable[[], object]) -> None:
         """Looks who the remote is. `ingest` catches the read model up, from any thread."""
         self._place, self._settings = place, settings
+        self._picked = remote.Picked(place)
         self._cycle = Cycle(place, settings, origin, ingest)
         self.name: str | None = settings.remote
         """The remote's name, None without one."""
@@ -36,7 +37,7 @@ class Errands:
     def has_remote(self) -> bool:
         """Whether there is one to sync with, by now. A chosen one that does not exist counts: the cycle tells of it."""
         if self._settings.remote is None:
-            self.name = remote.pick(self._place, None)
+            self.name = self._picked.name()
         return self.name is not None
 
     def run(self) -> Report:

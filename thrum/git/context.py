@@ -34,6 +34,7 @@ LOG = [
 DIFF = ["diff", "--name-only", "-z", "--no-renames", "--no-relative", "--no-ext-diff", "--no-color"]
 REFS = ["for-each-ref", "--format=%(refname)%00%(objectname)%00%(symref)"]
 USUAL = ("main", "master", "trunk")
+LIMIT_FILES, LIMIT_COMMITS = 500, 50
 
 
 class Commit(TypedDict):
@@ -54,7 +55,7 @@ class Context(TypedDict):
     uncommitted_files: list[str]
 
 
-def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Context:
+def read(place: Place, limit_files: int = LIMIT_FILES, limit_commits: int = LIMIT_COMMITS) -> Context:
     """Look at the worktree now; at most `limit_files` names a list, the newest `limit_commits` commits.
 
     A renamed file counts under both its names. An untracked folder is told by the files in it when they are few, else by its
@@ -71,7 +72,7 @@ def read(place: Place, limit_files: int = 500, limit_commits: int = 50) -> Conte
     context["uncommitted_files"] = files[:limit_files]
     base = guess.base(context["branch"], context["head"]) if context["head"] else None
     if base is not None and base != context["head"]:
-        commits, changed = _history(place.worktree, base, context["head"], limit_files, limit_commits)
+        commits, changed = history(place.worktree, base, context["head"], limit_files, limit_commits)
         context["unmerged_commits"] = [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits]
         context["changed_files"] = list(changed)
     return context
@@ -109,8 +110,14 @@ class _Guess:
             head = refs.get(f"refs/heads/{branch}", "") if branch else said
             base = _base(self._worktree, branch, refs)
             if head and base not in (None, head):
-                _history(self._worktree, base or "", head, *self._limits)
+                history(self._worktree, base or "", head, *self._limits)
             self._found = branch, head, base
+
+
+def base_of(place: Place, branch: str) -> str | None:
+    """The commit that the work on a branch is measured against, None without one. Raises GitError."""
+    worktree = place.worktree or place.common_dir
+    return _base(worktree, branch, _refs(worktree, branch))
 
 
 def branches(place: Place) -> set[str]:
@@ -141,7 +148,7 @@ def _status(worktree: str) -> tuple[str, str, list[str]]:
                 branch = value
         elif kind in _BEFORE_PATH:
             files.append(rest.split(" ", _BEFORE_PATH[kind])[-1])
-    return branch, head, _open_folders(worktree, _visible(files))
+    return branch, head, _open_folders(worktree, visible(files))
 
 
 def _open_folders(worktree: str, files: list[str]) -> list[str]:
@@ -214,14 +221,14 @@ def _configured_base(worktree: str, branch: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _history(
+def history(
     worktree: str, base: str, head: str, limit_files: int, limit_commits: int
 ) -> tuple[tuple[tuple[str, str, tuple[str, ...]], ...], tuple[str, ...]]:
     """Commits of base..head and the files they change together; remembered, since commits never change."""
     log = run([*LOG, f"--max-count={limit_commits}", f"{base}..{head}", "--"], worktree)
     changed = run([*DIFF, f"{base}...{head}", "--"], worktree, check=False)  # fails for unrelated histories
-    commits = tuple((sha, subject, tuple(_visible(files)[:limit_files])) for sha, subject, files in _commits(log.out))
-    return commits, tuple(_visible(_fields(changed.out))[:limit_files])
+    commits = tuple((sha, subject, tuple(visible(files)[:limit_files])) for sha, subject, files in _commits(log.out))
+    return commits, tuple(visible(_fields(changed.out))[:limit_files])
 
 
 def _commits(out: bytes) -> list[tuple[str, str, list[str]]]:
@@ -245,6 +252,6 @@ def _text(out: bytes) -> str:
     return out.decode("utf-8", "surrogateescape").strip()
 
 
-def _visible(files: Iterable[str]) -> list[str]:
+def visible(files: Iterable[str]) -> list[str]:
     """Without thrum's own files."""
     return [path for path in files if path != ".thrum" and not path.startswith(".thrum/")]

@@ -56,6 +56,10 @@ class LibgitObjects:
             raise missing(commit)
         return data[5:45].decode("ascii", "replace")
 
+    def commit_data(self, commit: str) -> bytes:
+        """A commit as git keeps it: its headers, an empty line, its message."""
+        return self._read(commit, ObjectType.COMMIT)
+
     def entries(self, tree: str) -> dict[str, Entry]:
         if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
             raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")

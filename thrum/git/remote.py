@@ -7,8 +7,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from thrum.errors import GitError, RemoteError
+from thrum.git import evidence
 from thrum.git.branch import REF, tracking_ref
 from thrum.git.command import DURABLE, Result, redact, run
+from thrum.git.evidence import CannotTellError, Evidence
 from thrum.git.locks import remove_stale, transferring
 from thrum.git.place import Place, common_dir_at
 
@@ -99,6 +101,33 @@ def pick(place: Place, wanted: str | None) -> str | None:
     if "origin" in names:
         return "origin"
     return names[0] if len(names) == 1 else None
+
+
+class Picked:
+    """What `pick` says when no remote is chosen. git is asked again only when a file of its configuration may have changed."""
+
+    def __init__(self, place: Place) -> None:
+        """Asks nothing yet."""
+        main = place.main_worktree
+        self._place = Place(main, place.common_dir, place.common_dir, main)
+        self._known: tuple[Evidence, str | None] | None = None
+
+    def name(self) -> str | None:
+        """The remote's name, None without one. Raises GitError."""
+        known = self._known
+        if known is not None and known[0].holds():
+            return known[1]
+        began, seen = evidence.now(), self._look()
+        name = pick(self._place, None)
+        is_sure = seen is not None and seen.is_settled(began) and seen.holds()
+        self._known = (seen, name) if seen is not None and is_sure else None
+        return name
+
+    def _look(self) -> Evidence | None:
+        try:
+            return evidence.of_settings(self._place)[0]
+        except CannotTellError:
+            return None
 
 
 def url(place: Place, remote: str) -> str:
