@@ -8,16 +8,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
+_PATIENCE = 60.0
 
 
 def is_possible() -> str:
@@ -70,12 +73,27 @@ class Disk:
     def restart(self) -> None:
         """After a cut, with nobody left who uses it: mounted again."""
         os.chdir("/")
-        for _ in range(500):
-            if subprocess.run(["umount", self.mounted], capture_output=True, check=False).returncode == 0:
-                self.mount()
-                return
-            time.sleep(0.02)
-        raise OSError(f"{self.mounted} stays busy")
+        _patiently(lambda: subprocess.run(["umount", self.mounted], capture_output=True, check=False).returncode == 0)
+        _patiently(self._is_let_go)
+        self.mount()
+
+    def _is_let_go(self) -> bool:
+        """Whether nobody has it mounted in a namespace of his own: it would come back as it was, cut off."""
+        return all(name != self.image for name in _backing_files())
+
+
+def _patiently(is_done: Callable[[], bool]) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not is_done():
+        if time.monotonic() > end:
+            raise OSError("the disk stays busy")
+        time.sleep(0.02)
+
+
+def _backing_files() -> Iterator[str]:
+    for path in glob.glob("/sys/block/loop*/loop/backing_file"):
+        with contextlib.suppress(OSError), open(path) as file:
+            yield file.read().strip()
 
 
 def clear(path: str) -> None:
