@@ -91,16 +91,17 @@ class Engine:
         """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Lets go of the database and of the logs."""
+        self.journal.close()
         self.projection.database.close()
 
     def catch_up(self) -> News:
         """Brings the read model up to the logs, and tells the listeners what was new."""
-        found = self.projection.catch_up()
-        if found is not NOTHING and found.events:
-            for listener in self.listeners:
-                listener(found)
-        return found
+        return self._tell(self.projection.catch_up())
+
+    def serve(self) -> None:
+        """From now on this is the daemon's engine: it keeps open and in mind what only pays where there are many calls."""
+        self.is_daemon = self.journal.keeps_open = self.projection.glances = True
 
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """Runs a method for a caller. Raises ThrumError; parameters are checked before anything happens.
@@ -112,7 +113,8 @@ class Engine:
             raise UnknownMethod(f"there is no method {method}", "docs/reference/rpc.md lists them")
         arguments = registry.bind(wanted, params)
         with disk.blamed():
-            self.catch_up()
+            if not self.projection.is_current():
+                self.catch_up()
             context, before = self._context(claim, readings), self._statements
             return self.projection.answer(
                 lambda: wanted.function(context, **arguments), lambda: self._statements == before
@@ -176,14 +178,23 @@ class Engine:
     def state(self, agent_id: str, stated: list[Event]) -> None:
         """Makes what an agent states durable, then visible, then heard."""
         self._statements += 1
-        self.journal.append(agent_id, *stated)
-        self.catch_up()
+        paths = self.journal.append(agent_id, *stated)
+        if paths:
+            self._tell(self.projection.take(paths))
+        else:
+            self.catch_up()
 
     def repository_id(self) -> str:
         """A name for the repository that its clones share: from the remote's address, else this clone's origin."""
         if not self._repository_id:
             self._repository_id = _repository_id(self.place, self.settings) or f"r_{self.origin.upper()}"
         return self._repository_id
+
+    def _tell(self, found: News) -> News:
+        if found is not NOTHING and found.events:
+            for listener in self.listeners:
+                listener(found)
+        return found
 
     def _bring_back(self) -> None:
         """Fills the logs up from the branch, as far as it can be read: somebody cut or deleted what was there."""
