@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from thrum import __version__
 from thrum.config import Settings
@@ -36,9 +36,12 @@ from thrum.store.threads import Threads
 from thrum.sync import state
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from thrum.sync.cycle import Report
 
 Json = dict[str, Any]
+T = TypeVar("T")
 _CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
 
 
@@ -75,8 +78,10 @@ class Engine:
         self.listeners: list[Callable[[News], None]] = []
         self.journal = Journal(place.log_root, self.origin)
         self.projection = Projection(place.log_root, database_path(place), self.origin, self._bring_back)
-        connect = lambda: self.projection.connection  # noqa: E731
-        self.mail, self.roster, self.threads = Mailbox(connect), Roster(connect), Threads(connect)
+        self._held: sqlite3.Connection | None = None
+        connect = lambda: self._held or self.projection.connection  # noqa: E731
+        self.mail, self.threads = Mailbox(connect), Threads(connect)
+        self.roster = Roster(connect, lambda: self.projection.edition)
         self.arrivals = Arrivals(connect, lambda: self.projection.database.generation)
         self.search = Search(connect)
         self.subscriptions = Subscriptions(place.sync_dir)
@@ -117,7 +122,7 @@ class Engine:
                 self.catch_up()
             context, before = self._context(claim, readings), self._statements
             return self.projection.answer(
-                lambda: wanted.function(context, **arguments), lambda: self._statements == before
+                lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
             )
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
@@ -190,7 +195,17 @@ class Engine:
             self._repository_id = _repository_id(self.place, self.settings) or f"r_{self.origin.upper()}"
         return self._repository_id
 
+    def _hold(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives, all from the database that is there now: it was looked after just before."""
+        self._held = self.projection.connection
+        try:
+            return ask()
+        finally:
+            self._held = None
+
     def _tell(self, found: News) -> News:
+        if self._held is not None:
+            self._held = self.projection.database.connection
         if found is not NOTHING and found.events:
             for listener in self.listeners:
                 listener(found)
@@ -276,7 +291,7 @@ class _Home:
     def identify(self) -> Identity:
         claim = self._claim
         if claim.agent_id:
-            known = self._engine.roster.agent(claim.agent_id)
+            known = self._engine.roster.registered(claim.agent_id)
             role, module, display = (known[key] if known else "" for key in ("role", "module", "display"))
             return Identity(claim.agent_id, role, module, display, "caller")
         if self._place is None:

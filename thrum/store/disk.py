@@ -264,11 +264,25 @@ def read(path: str, start: int = 0) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "no plain file", path)
-        file.seek(start)
-        return file.read()
+        return _read_from(descriptor, start)
+    finally:
+        os.close(descriptor)
+
+
+def _read_from(descriptor: int, start: int) -> bytes:
+    """All bytes from `start` on. The size is asked for once more: it may have grown since."""
+    pieces = []
+    while piece := os.pread(descriptor, max(os.fstat(descriptor).st_size - start, _LEAST), start):
+        pieces.append(piece)
+        start += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+_LEAST = 4096
+"""Bytes that are asked for at least: some systems tell no size."""
 
 
 def make_way(path: str) -> None:

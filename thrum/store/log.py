@@ -169,7 +169,7 @@ class Log:
     def _is_current(self, tail: _Tail) -> bool:
         unchanged = _state(self._path(tail.segment)) == tail.state
         beyond = range(tail.segment + 1, tail.segment + 1 + layout.REACH)
-        return unchanged and not any(os.path.exists(self._path(number)) for number in beyond)
+        return unchanged and not any(os.access(self._path(number), os.F_OK) for number in beyond)
 
     def _last_segment(self) -> int:
         numbers = [0]
