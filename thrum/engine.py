@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from thrum import __version__
@@ -23,6 +23,7 @@ from thrum.git.place import Place
 from thrum.methods import registry
 from thrum.methods.context import Context
 from thrum.methods.notices import Herald, Notices
+from thrum.methods.registry import Method
 from thrum.store import disk, identities, origin, schema
 from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
@@ -31,6 +32,7 @@ from thrum.store.projection import NOTHING, News, Projection
 from thrum.store.purges import Survey
 from thrum.store.roster import Roster
 from thrum.store.search import Search
+from thrum.store.stage import Alone, Stage
 from thrum.store.subscriptions import Subscriptions
 from thrum.store.threads import Threads
 from thrum.sync import state
@@ -58,6 +60,14 @@ class Claim(NamedTuple):
     environ: Mapping[str, str] = {}
     agent_id: str = ""
     place: Place | None = None
+
+
+class Call(NamedTuple):
+    """A method, its parameters, and who calls it."""
+
+    method: str
+    params: Json
+    claim: Claim
 
 
 class Reading(NamedTuple):
@@ -113,17 +123,31 @@ class Engine:
 
         `readings`: what `read_contexts` gave just now, for a method that `reads_git`; without them it reads for itself.
         """
-        wanted = self.methods.get(method)
-        if wanted is None:
-            raise UnknownMethod(f"there is no method {method}", "docs/reference/rpc.md lists them")
+        wanted = self._method(method)
         arguments = registry.bind(wanted, params)
         with disk.blamed():
-            if not self.projection.is_current():
-                self.catch_up()
-            context, before = self._context(claim, readings), self._statements
+            self._look()
+            context, before = self._context(claim, self.state, readings), self._statements
             return self.projection.answer(
                 lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
             )
+
+    def call_together(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls of methods that join, with one flush for each log that they write; for each its result or its error.
+
+        They are answered together: nobody is told of what is not durable, and none of them sees what another one states.
+        """
+        if len(calls) == 1:
+            return [_attempt(lambda: self.call(*calls[0]))]
+        stage = Stage()
+        self._look()
+        found = [_attempt(lambda: self._call_on(stage, number, call)) for number, call in enumerate(calls)]  # noqa: B023
+        for caller, trouble in self._state_all(stage):
+            found[caller] = trouble
+        return [
+            _attempt(lambda: self.call(*call)) if isinstance(outcome, Alone) else outcome  # noqa: B023
+            for call, outcome in zip(calls, found, strict=True)
+        ]
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""
@@ -189,6 +213,43 @@ class Engine:
         else:
             self.catch_up()
 
+    def _call_on(self, stage: Stage, number: int, call: Call) -> Any:
+        """A call that states on `stage` what it has to say."""
+        wanted = self._method(call.method)
+        arguments = registry.bind(wanted, call.params)
+        context = self._context(call.claim, stage.append)
+
+        def ask() -> Any:
+            stage.begin()
+            return wanted.function(context, **arguments)
+
+        with disk.blamed():
+            answer = self.projection.answer(lambda: self._hold(ask), lambda: True)
+        stage.keep(number)
+        return answer
+
+    def _state_all(self, stage: Stage) -> Iterator[tuple[int, ThrumError]]:
+        """Makes what is on the stage durable, then visible, then heard; gives the callers for whom that failed, and why."""
+        self._statements += len(stage.statements)
+        paths, refusals = self.journal.append_all(stage.statements)
+        trouble = _attempt(lambda: self._tell(self.projection.take(paths))) if paths else None
+        for caller, refusal in zip(stage.callers, refusals, strict=True):
+            if refusal is not None:
+                yield caller, refusal
+            elif isinstance(trouble, ThrumError):
+                yield caller, trouble
+
+    def _method(self, name: str) -> Method:
+        wanted = self.methods.get(name)
+        if wanted is None:
+            raise UnknownMethod(f"there is no method {name}", "docs/reference/rpc.md lists them")
+        return wanted
+
+    def _look(self) -> None:
+        """Catches up, unless a glance shows that there is nothing to catch up with."""
+        if not self.projection.is_current():
+            self.catch_up()
+
     def repository_id(self) -> str:
         """A name for the repository that its clones share: from the remote's address, else this clone's origin."""
         if not self._repository_id:
@@ -226,7 +287,12 @@ class Engine:
             finally:
                 objects.close()
 
-    def _context(self, claim: Claim, readings: list[Reading] | None = None) -> Context:
+    def _context(
+        self,
+        claim: Claim,
+        append: Callable[[str, list[Event]], None],
+        readings: list[Reading] | None = None,
+    ) -> Context:
         home = _Home(self, claim)
         refreshed: list[bool] = []
 
@@ -241,7 +307,7 @@ class Engine:
             now=time.time_ns,
             randomness=os.urandom,
             ulids=self._ulids,
-            append=self.state,
+            append=append,
             mail=self.mail,
             threads=self.threads,
             arrivals=self.arrivals,
@@ -401,6 +467,14 @@ class _Sync:
         if known.get("purges", 0) != purged.number:
             return [False] * len(wanted)  # the logs have become shorter since the remote was seen
         return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
+
+
+def _attempt(call: Callable[[], Any]) -> Any:
+    """What `call` gives or raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
 
 
 def database_path(place: Place) -> str:

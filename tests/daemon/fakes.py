@@ -20,6 +20,7 @@ Json = dict[str, Any]
 class Declared(NamedTuple):
     waits: bool = False
     reads_git: bool = False
+    joins: bool = False
 
 
 METHODS = {

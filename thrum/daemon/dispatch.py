@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import thrum
@@ -14,11 +14,11 @@ from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
 from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
-from thrum.daemon.postponed import Call, Postponed
+from thrum.daemon.postponed import Postponed
 from thrum.daemon.tally import Tally
 from thrum.daemon.turned import Turned
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim, Reading
+from thrum.engine import Call, Claim, Reading
 from thrum.errors import BadParams, ThrumError
 
 Json = dict[str, Any]
@@ -48,6 +48,10 @@ class MethodLike(Protocol):
     def reads_git(self) -> bool:
         """Whether it shows what agents work on."""
 
+    @property
+    def joins(self) -> bool:
+        """Whether several calls of it may be made together."""
+
 
 class EngineLike(Protocol):
     """What dispatch asks of the engine, always on the worker's thread."""
@@ -57,6 +61,9 @@ class EngineLike(Protocol):
 
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """One call. Raises ThrumError."""
+
+    def call_together(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls of methods that join; for each its result or what it raised."""
 
     def read_contexts(self) -> list[Reading]:
         """What git says of each worktree; this one may be called on any thread."""
@@ -233,6 +240,8 @@ class Conversation:
 
     async def _call(self, method: str, params: Json, claim: Claim) -> Any:
         shared, declared = self._shared, self._shared.methods.get(method)
+        if declared and declared.joins:
+            return await shared.worker.run_together(shared.engine.call_together, Call(method, params, claim))
         # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
         readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None
         return await shared.worker.run(shared.engine.call, method, params, claim, readings)

@@ -35,8 +35,9 @@ POLL = 1.0
 
 _WRITTEN: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
 _TOUCHED: list[type[FileSystemEvent]] = [*_WRITTEN, FileAttribEvent]
+_IS_LINUX = sys.platform.startswith("linux")
 # Where the system tells of it, a log has grown when whoever wrote it closes it: what we write ourselves stays open.
-_GROWN = [FileClosedEvent, *_WRITTEN[1:]] if sys.platform.startswith("linux") else _WRITTEN
+_GROWN: list[type[FileSystemEvent]] = [FileClosedEvent if _IS_LINUX else FileModifiedEvent, *_WRITTEN[1:]]
 _RENAMED: list[type[FileSystemEvent]] = [FileCreatedEvent, FileMovedEvent]  # how every reference is written
 _SIGNS = ("thrum-mark", "HEAD")
 

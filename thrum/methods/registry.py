@@ -68,13 +68,15 @@ class Method(NamedTuple):
     """A declared method.
 
     One that `waits` gives None for "nothing yet" and is asked again when something happened. One that `reads_git` shows what
-    agents work on, and wants git to have been looked at before.
+    agents work on, and wants git to have been looked at before. One that `joins` states at most once and tells nothing that it
+    would have to read back: what several such calls state may become durable together, before any of them is answered.
     """
 
     name: str
     function: Function
     waits: bool
     reads_git: bool = False
+    joins: bool = False
 
     @property
     def summary(self) -> str:
@@ -94,11 +96,13 @@ class Method(NamedTuple):
         return tuple(_parameter(p, kinds[p.name]) for p in declared)
 
 
-def method(name: str, *, waits: bool = False, reads_git: bool = False) -> Callable[[Function], Function]:
+def method(
+    name: str, *, waits: bool = False, reads_git: bool = False, joins: bool = False
+) -> Callable[[Function], Function]:
     """Declares a function as the method `name`."""
 
     def declare(function: Function) -> Function:
-        METHODS[name] = Method(name, function, waits, reads_git)
+        METHODS[name] = Method(name, function, waits, reads_git, joins)
         return function
 
     return declare

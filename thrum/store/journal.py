@@ -54,8 +54,8 @@ class Journal:
         for owner, places in by_owner.items():
             grown, refusals = self._append_to(owner, [statements[place].events for place in places])
             paths += grown
-            for place, refusal in zip(places, refusals, strict=True):
-                outcomes[place] = refusal
+            for place, outcome in zip(places, refusals, strict=True):
+                outcomes[place] = outcome
         return paths, outcomes
 
     def check(self, agent_id: str, stated: Sequence[Event]) -> str:
@@ -81,7 +81,7 @@ class Journal:
         try:
             return self._log(owner).append_all(appends)
         except StorageError as trouble:
-            return [], [trouble] * len(appends)
+            return [], [StorageError(str(trouble), trouble.hint) for _ in appends]
 
     def _log(self, owner: str) -> Log:
         """The log, which is the last one in the order of their use now."""

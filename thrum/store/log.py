@@ -1,8 +1,8 @@
 """One agent's log in this clone: append-only JSONL in segments, safe with many processes appending at once.
 
-Who appends holds a lock on the log's folder. What is appended at once is one write and one fdatasync; a write that failed is cut
-off again. What a killed process left unfinished at the end was never acknowledged: it is moved to `quarantine/` before the next
-line.
+Who appends holds a lock on the log's folder. What is appended at once is one write and one fdatasync; a write that failed is
+cut off again. What a killed process left unfinished at the end was never acknowledged: it is moved to `quarantine/` before the
+next line.
 """
 
 from __future__ import annotations

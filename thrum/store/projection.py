@@ -101,7 +101,6 @@ class Projection:
         for attempt in range(3):
             try:
                 connection = self.database.refresh()
-                self._look_for_mending(connection)
                 found = step(connection)
                 if before != self.database.generation:
                     self._seen = _newest(connection)
@@ -172,6 +171,7 @@ class Projection:
         return REBUILT
 
     def _catch_up(self, connection: sqlite3.Connection) -> News:
+        self._look_for_mending(connection)
         found = list(news.find(connection, self.root))
         self._is_exhausted = not any(isinstance(item, news.Unread) for item in found)
         if not found:
@@ -180,15 +180,17 @@ class Projection:
             return NOTHING
         return self._read_in(connection, lambda: news.find(connection, self.root))
 
-    def _read_in(
-        self, connection: sqlite3.Connection, find: Callable[[], Iterable[news.Unread | news.Folder]]
-    ) -> News:
+    def _read_in(self, connection: sqlite3.Connection, find: Callable[[], Iterable[news.Unread | news.Folder]]) -> News:
         with transaction(connection):
             newest = connection.execute(_NEWEST).fetchone()[0]
             found = list(find())
             read, eager = self._apply(connection, found, self.purges.all())
-            messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
+            messages = connection.execute(
+                "SELECT message_id, seq FROM message WHERE seq > ? ORDER BY seq", (newest,)
+            ).fetchall()
             told = News(tuple(row[0] for row in messages), read, eager)
+        if self._seen is not None and messages and self._seen[1] == newest:
+            self._seen = (self._seen[0], messages[-1][1])
         if self._glance is not None:
             for item in found:
                 if isinstance(item, news.Unread):
@@ -203,11 +205,13 @@ class Projection:
 
     def _with_others(self, connection: sqlite3.Connection, found: News) -> News:
         """`found`, and the messages that another process brought into the read model since we looked last."""
-        before, self._seen = self._seen, _newest(connection)
-        if before is None or before == self._seen:
+        before, version = self._seen, _version(connection)
+        if before is not None and before[0] == version:
             return found
-        if before[0] != self._seen[0]:
-            self._changes += 1
+        self._seen = _newest(connection)
+        if before is None:
+            return found
+        self._changes += 1
         query = "SELECT message_id FROM message WHERE seq > ? ORDER BY seq"
         messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
         return News(messages, max(found.events, 1), found.eager)
@@ -281,8 +285,12 @@ class Projection:
 
 
 def _newest(connection: sqlite3.Connection) -> tuple[int, int]:
-    version = connection.execute("PRAGMA data_version").fetchone()[0]
-    return version, connection.execute(_NEWEST).fetchone()[0]
+    return _version(connection), connection.execute(_NEWEST).fetchone()[0]
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Another one than before when somebody else has written to the database."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 class Fold:

@@ -142,7 +142,6 @@ class Roster:
         row = self._connect().execute(query, (agent_id, origin)).fetchone()
         return json.loads(row[0]) if row else None
 
-
     def _working_session(self, agent_id: str, origin: str) -> str:
         found = self.open_session(agent_id, origin) or self.open_session(agent_id)
         return str(found["session_id"]) if found else ""
