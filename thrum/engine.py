@@ -114,6 +114,11 @@ class Engine:
         """Brings the read model up to the logs, and tells the listeners what was new."""
         return self._tell(self.projection.catch_up())
 
+    def look(self) -> None:
+        """Catches up, unless a glance shows that there is nothing to catch up with."""
+        if not self.projection.is_current():
+            self.catch_up()
+
     def serve(self) -> None:
         """From now on this is the daemon's engine: it keeps open and in mind what only pays where there are many calls."""
         self.is_daemon = self.journal.keeps_open = self.projection.glances = True
@@ -126,11 +131,8 @@ class Engine:
         wanted = self._method(method)
         arguments = registry.bind(wanted, params)
         with disk.blamed():
-            self._look()
-            context, before = self._context(claim, self.state, readings), self._statements
-            return self.projection.answer(
-                lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
-            )
+            self.look()
+            return self._answer(wanted, arguments, claim, readings)
 
     def call_together(self, calls: Sequence[Call]) -> list[Any]:
         """Several calls of methods that join, with one flush for each log that they write; for each its result or its error.
@@ -140,7 +142,7 @@ class Engine:
         if len(calls) == 1:
             return [_attempt(lambda: self.call(*calls[0]))]
         stage = Stage()
-        self._look()
+        self.look()
         found = [_attempt(lambda: self._call_on(stage, number, call)) for number, call in enumerate(calls)]  # noqa: B023
         for caller, trouble in self._state_all(stage):
             found[caller] = trouble
@@ -152,6 +154,12 @@ class Engine:
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""
         return self.call(method, params, claim)
+
+    def poll_together(self, calls: Sequence[Call]) -> list[Any]:
+        """One look each for several who wait; for each what `poll` gives or raises."""
+        with disk.blamed():
+            self.look()
+        return [_attempt(lambda: self._poll(call)) for call in calls]  # noqa: B023
 
     def cursor(self) -> Cursor:
         """Where arrival stands now, for `notices`."""
@@ -213,6 +221,17 @@ class Engine:
         else:
             self.catch_up()
 
+    def _poll(self, call: Call) -> Any:
+        wanted = self._method(call.method)
+        with disk.blamed():
+            return self._answer(wanted, registry.bind(wanted, call.params), call.claim)
+
+    def _answer(self, wanted: Method, arguments: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
+        context, before = self._context(claim, self.state, readings), self._statements
+        return self.projection.answer(
+            lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
+        )
+
     def _call_on(self, stage: Stage, number: int, call: Call) -> Any:
         """A call that states on `stage` what it has to say."""
         wanted = self._method(call.method)
@@ -244,11 +263,6 @@ class Engine:
         if wanted is None:
             raise UnknownMethod(f"there is no method {name}", "docs/reference/rpc.md lists them")
         return wanted
-
-    def _look(self) -> None:
-        """Catches up, unless a glance shows that there is nothing to catch up with."""
-        if not self.projection.is_current():
-            self.catch_up()
 
     def repository_id(self) -> str:
         """A name for the repository that its clones share: from the remote's address, else this clone's origin."""

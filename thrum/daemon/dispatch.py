@@ -71,8 +71,8 @@ class EngineLike(Protocol):
     def state_contexts(self, readings: list[Reading]) -> None:
         """States what changed of what agents work on."""
 
-    def poll(self, method: str, params: Json, claim: Claim) -> Any:
-        """One look of a method that waits; None for nothing yet. Raises ThrumError."""
+    def poll_together(self, calls: Sequence[Call]) -> list[Any]:
+        """One look each of methods that wait; for each what it found, None for nothing yet, or what it raised."""
 
     def cursor(self) -> Any:
         """Where arrival stands now."""
@@ -80,8 +80,8 @@ class EngineLike(Protocol):
     def cursor_since(self, known_id: str) -> Any:
         """Where it stood after the event or message of that id. Raises NotFound."""
 
-    def catch_up(self) -> object:
-        """Brings what the engine knows up to the logs."""
+    def look(self) -> None:
+        """Brings what the engine knows up to the logs, if need be."""
 
     def notices(self, agent_id: str, session_id: str, cursor: Any, *, catch_up: bool) -> NoticesLike:
         """What arrived for the session since then."""
@@ -272,7 +272,8 @@ class Conversation:
         return found
 
     async def _look(self, method: str, params: Json, claim: Claim) -> Any:
-        return await self._shared.worker.run(self._shared.engine.poll, method, params, claim)
+        shared = self._shared
+        return await shared.worker.run_together(shared.engine.poll_together, Call(method, params, claim))
 
     async def _health(self, params: Json, claim: Claim) -> Json:
         answer: Json = await self._call("health", params, claim)

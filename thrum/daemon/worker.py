@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST_TOGETHER = 64
+MOST_TOGETHER = 32
 """Calls that are done together at most, so that others have their turn."""
 
 
