@@ -197,3 +197,13 @@ def test_an_identity_is_taken_away_and_others_stay(folder):
     identities.remove(folder, "ann")
     assert identities.present(folder) == [BOB]
     identities.remove(folder + "/none", "ann")
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_identity_whosever_it_was(folder):
+    settle(folder, ANN)
+    left = f"{folder}/.eve.json.0123456789ab"
+    with open(left, "wb") as file:
+        file.write(b"{")
+    os.utime(left, (1_600_000_000, 1_600_000_000))
+    settle(folder, BOB)
+    assert sorted(os.listdir(folder)) == ["ann.json", "bob.json"]
