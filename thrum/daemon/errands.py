@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from thrum.config import Settings
@@ -11,7 +12,12 @@ from thrum.errors import ThrumError
 from thrum.git import remote
 from thrum.git.branch import REF
 from thrum.git.place import Place
+from thrum.store import disk
 from thrum.sync.cycle import Cycle, Report
+
+TRUSTED = 60.0
+"""Seconds for which there being no remote is believed while the repository's configuration is as it was: what it includes, and
+what the user has set for all repositories, may say otherwise by then."""
 
 log = logging.getLogger("thrum.daemon")
 
@@ -25,6 +31,8 @@ class Errands:
         self._cycle = Cycle(place, settings, origin, ingest)
         self.name: str | None = settings.remote
         """The remote's name, None without one."""
+        self._alone: tuple[object, float] = (None, 0.0)
+        """The configuration's signature when there was no remote, and until when that is believed."""
         self.directory: str | None = None
         """Its git directory, when it is on this machine."""
         try:
@@ -36,7 +44,11 @@ class Errands:
     def has_remote(self) -> bool:
         """Whether there is one to sync with, by now. A chosen one that does not exist counts: the cycle tells of it."""
         if self._settings.remote is None:
+            now, seen = time.monotonic(), disk.signature(f"{self._place.common_dir}/config")
+            if self._alone[0] == seen and seen is not None and now < self._alone[1]:
+                return False  # asking git is a process, and nobody here has anybody to sync with
             self.name = remote.pick(self._place, None)
+            self._alone = (seen if self.name is None else None, now + TRUSTED)
         return self.name is not None
 
     def run(self) -> Report:

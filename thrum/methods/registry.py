@@ -18,6 +18,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from thrum.core.codec import settled_text
@@ -144,9 +145,8 @@ def _parameter(declared: inspect.Parameter, kind: Any) -> Parameter:
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:
-    kinds = [k for k in (typing.get_args(kind) if _is_union(kind) else (kind,)) if k is not type(None)]
-    wanted = next((k for k in kinds if isinstance(value, _plain(k))), kinds[0])
-    plain: Any = _plain(wanted)
+    kinds = _kinds(kind)
+    wanted, plain = next((one for one in kinds if isinstance(value, one[1])), kinds[0])
     if plain is list:
         if not isinstance(value, list):
             raise BadParams(f"{name} must be a list")
@@ -161,6 +161,13 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
 
 
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object", float: "a number"}
+
+
+@lru_cache(maxsize=256)
+def _kinds(kind: Any) -> tuple[tuple[Any, Any], ...]:
+    """The types that a parameter of this kind may be of, each with the type of the JSON value that it is made from."""
+    kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+    return tuple((one, _plain(one)) for one in kinds if one is not type(None))
 
 
 def _is_union(kind: Any) -> bool:
