@@ -84,6 +84,7 @@ class Chores:
 
     async def _heal(self) -> None:
         self._watch.renew()
+        await self._worker.run(self._engine.journal.rest)
         await self._check_up()
 
     async def _pack(self) -> None:

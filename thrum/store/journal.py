@@ -30,6 +30,7 @@ class Journal:
         self._logs: dict[str, Log] = {}
         self.keeps_open = False
         """Whether the files that were written last stay open."""
+        self._written: set[str] = set()
 
     def append(self, agent_id: str, *stated: Event) -> list[str]:
         """Makes what `agent_id` states durable, in its own log; the files (below the root) that grew.
@@ -72,6 +73,13 @@ class Journal:
             )
         return owner
 
+    def rest(self) -> None:
+        """Closes the files that nobody has written to since the last call."""
+        for owner, log in self._logs.items():
+            if owner not in self._written:
+                log.close()
+        self._written.clear()
+
     def close(self) -> None:
         """Closes the files that are open."""
         for log in self._logs.values():
@@ -88,6 +96,7 @@ class Journal:
         log = self._logs.pop(owner, None) or Log(self.root, owner, self.origin)
         self._logs[owner] = log
         log.keeps_open = self.keeps_open
+        self._written.add(owner)
         for oldest in list(self._logs.values())[:-MOST_OPEN]:
             oldest.close()
         return log
