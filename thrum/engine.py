@@ -227,7 +227,7 @@ class Engine:
             return self._answer(wanted, registry.bind(wanted, call.params), call.claim)
 
     def _answer(self, wanted: Method, arguments: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
-        context, before = self._context(claim, self.state, readings), self._statements
+        context, before = self._context(claim, readings), self._statements
         return self.projection.answer(
             lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
         )
@@ -236,7 +236,7 @@ class Engine:
         """A call that states on `stage` what it has to say."""
         wanted = self._method(call.method)
         arguments = registry.bind(wanted, call.params)
-        context = self._context(call.claim, stage.append)
+        context = self._context(call.claim, append=stage.append)
 
         def ask() -> Any:
             stage.begin()
@@ -304,8 +304,8 @@ class Engine:
     def _context(
         self,
         claim: Claim,
-        append: Callable[[str, list[Event]], None],
         readings: list[Reading] | None = None,
+        append: Callable[[str, list[Event]], None] | None = None,
     ) -> Context:
         home = _Home(self, claim)
         refreshed: list[bool] = []
@@ -321,7 +321,7 @@ class Engine:
             now=time.time_ns,
             randomness=os.urandom,
             ulids=self._ulids,
-            append=append,
+            append=append or self.state,
             mail=self.mail,
             threads=self.threads,
             arrivals=self.arrivals,
