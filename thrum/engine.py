@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from thrum import __version__
 from thrum.config import Settings
@@ -23,6 +23,7 @@ from thrum.git.place import Place
 from thrum.methods import registry
 from thrum.methods.context import Context
 from thrum.methods.notices import Herald, Notices
+from thrum.methods.registry import Method
 from thrum.store import disk, identities, origin, schema
 from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
@@ -31,14 +32,18 @@ from thrum.store.projection import NOTHING, News, Projection
 from thrum.store.purges import Survey
 from thrum.store.roster import Roster
 from thrum.store.search import Search
+from thrum.store.stage import Alone, Stage
 from thrum.store.subscriptions import Subscriptions
 from thrum.store.threads import Threads
 from thrum.sync import state
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from thrum.sync.cycle import Report
 
 Json = dict[str, Any]
+T = TypeVar("T")
 _CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
 
 
@@ -55,6 +60,14 @@ class Claim(NamedTuple):
     environ: Mapping[str, str] = {}
     agent_id: str = ""
     place: Place | None = None
+
+
+class Call(NamedTuple):
+    """A method, its parameters, and who calls it."""
+
+    method: str
+    params: Json
+    claim: Claim
 
 
 class Reading(NamedTuple):
@@ -75,8 +88,10 @@ class Engine:
         self.listeners: list[Callable[[News], None]] = []
         self.journal = Journal(place.log_root, self.origin)
         self.projection = Projection(place.log_root, database_path(place), self.origin, self._bring_back)
-        connect = lambda: self.projection.connection  # noqa: E731
-        self.mail, self.roster, self.threads = Mailbox(connect), Roster(connect), Threads(connect)
+        self._held: sqlite3.Connection | None = None
+        connect = lambda: self._held or self.projection.connection  # noqa: E731
+        self.mail, self.threads = Mailbox(connect), Threads(connect)
+        self.roster = Roster(connect, lambda: self.projection.edition)
         self.arrivals = Arrivals(connect, lambda: self.projection.database.generation)
         self.search = Search(connect)
         self.subscriptions = Subscriptions(place.sync_dir)
@@ -89,40 +104,64 @@ class Engine:
         self.is_daemon = False
         self.issue_token: Callable[[str], str] = lambda user_id: _make_token()
         """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
-        self.look: Callable[[Place], Mapping[str, Any]] = _look
+        self.read_context: Callable[[Place], Mapping[str, Any]] = _read_context
         """Gives the context of a worktree, on any thread; who remembers what it saw puts its own function here."""
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Lets go of the database and of the logs."""
+        self.journal.close()
         self.projection.database.close()
 
     def catch_up(self) -> News:
         """Brings the read model up to the logs, and tells the listeners what was new."""
-        found = self.projection.catch_up()
-        if found is not NOTHING and found.events:
-            for listener in self.listeners:
-                listener(found)
-        return found
+        return self._tell(self.projection.catch_up())
+
+    def look(self) -> None:
+        """Catches up, unless a glance shows that there is nothing to catch up with."""
+        if not self.projection.is_current():
+            self.catch_up()
+
+    def serve(self) -> None:
+        """From now on this is the daemon's engine: it keeps open and in mind what only pays where there are many calls."""
+        self.is_daemon = self.journal.keeps_open = self.projection.glances = True
 
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """Runs a method for a caller. Raises ThrumError; parameters are checked before anything happens.
 
         `readings`: what `read_contexts` gave just now, for a method that `reads_git`; without them it reads for itself.
         """
-        wanted = self.methods.get(method)
-        if wanted is None:
-            raise UnknownMethod(f"there is no method {method}", "docs/reference/rpc.md lists them")
+        wanted = self._method(method)
         arguments = registry.bind(wanted, params)
         with disk.blamed():
-            self.catch_up()
-            context, before = self._context(claim, readings), self._statements
-            return self.projection.answer(
-                lambda: wanted.function(context, **arguments), lambda: self._statements == before
-            )
+            self.look()
+            return self._answer(wanted, arguments, claim, readings)
+
+    def call_together(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls of methods that join, with one flush for each log that they write; for each its result or its error.
+
+        They are answered together: nobody is told of what is not durable, and none of them sees what another one states.
+        """
+        if len(calls) == 1:
+            return [_attempt(lambda: self.call(*calls[0]))]
+        stage = Stage()
+        self.look()
+        found = [_attempt(lambda: self._call_on(stage, number, call)) for number, call in enumerate(calls)]  # noqa: B023
+        for caller, trouble in self._state_all(stage):
+            found[caller] = trouble
+        return [
+            _attempt(lambda: self.call(*call)) if isinstance(outcome, Alone) else outcome  # noqa: B023
+            for call, outcome in zip(calls, found, strict=True)
+        ]
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""
         return self.call(method, params, claim)
+
+    def poll_together(self, calls: Sequence[Call]) -> list[Any]:
+        """One look each for several who wait; for each what `poll` gives or raises."""
+        with disk.blamed():
+            self.look()
+        return [_attempt(lambda: self._poll(call)) for call in calls]  # noqa: B023
 
     def cursor(self) -> Cursor:
         """Where arrival stands now, for `notices`."""
@@ -153,7 +192,7 @@ class Engine:
             if agents:
                 # A worktree that git cannot read must not hide what the others do.
                 with contextlib.suppress(GitError):
-                    found.append(Reading(place, agents, dict(self.look(place))))
+                    found.append(Reading(place, agents, dict(self.read_context(place))))
         return found
 
     def state_contexts(self, readings: list[Reading]) -> None:
@@ -176,14 +215,76 @@ class Engine:
     def state(self, agent_id: str, stated: list[Event]) -> None:
         """Makes what an agent states durable, then visible, then heard."""
         self._statements += 1
-        self.journal.append(agent_id, *stated)
-        self.catch_up()
+        paths = self.journal.append(agent_id, *stated)
+        if paths:
+            self._tell(self.projection.take(paths))
+        else:
+            self.catch_up()
+
+    def _poll(self, call: Call) -> Any:
+        wanted = self._method(call.method)
+        with disk.blamed():
+            return self._answer(wanted, registry.bind(wanted, call.params), call.claim)
+
+    def _answer(self, wanted: Method, arguments: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
+        context, before = self._context(claim, readings), self._statements
+        return self.projection.answer(
+            lambda: self._hold(lambda: wanted.function(context, **arguments)), lambda: self._statements == before
+        )
+
+    def _call_on(self, stage: Stage, number: int, call: Call) -> Any:
+        """A call that states on `stage` what it has to say."""
+        wanted = self._method(call.method)
+        arguments = registry.bind(wanted, call.params)
+        context = self._context(call.claim, append=stage.append)
+
+        def ask() -> Any:
+            stage.begin()
+            return wanted.function(context, **arguments)
+
+        with disk.blamed():
+            answer = self.projection.answer(lambda: self._hold(ask), lambda: True)
+        stage.keep(number)
+        return answer
+
+    def _state_all(self, stage: Stage) -> Iterator[tuple[int, ThrumError]]:
+        """Makes what is on the stage durable, then visible, then heard; gives the callers for whom that failed, and why."""
+        self._statements += len(stage.statements)
+        paths, refusals = self.journal.append_all(stage.statements)
+        trouble = _attempt(lambda: self._tell(self.projection.take(paths))) if paths else None
+        for caller, refusal in zip(stage.callers, refusals, strict=True):
+            if refusal is not None:
+                yield caller, refusal
+            elif isinstance(trouble, ThrumError):
+                yield caller, trouble
+
+    def _method(self, name: str) -> Method:
+        wanted = self.methods.get(name)
+        if wanted is None:
+            raise UnknownMethod(f"there is no method {name}", "docs/reference/rpc.md lists them")
+        return wanted
 
     def repository_id(self) -> str:
         """A name for the repository that its clones share: from the remote's address, else this clone's origin."""
         if not self._repository_id:
             self._repository_id = _repository_id(self.place, self.settings) or f"r_{self.origin.upper()}"
         return self._repository_id
+
+    def _hold(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives, all from the database that is there now: it was looked after just before."""
+        self._held = self.projection.connection
+        try:
+            return ask()
+        finally:
+            self._held = None
+
+    def _tell(self, found: News) -> News:
+        if self._held is not None:
+            self._held = self.projection.database.connection
+        if found is not NOTHING and found.events:
+            for listener in self.listeners:
+                listener(found)
+        return found
 
     def _bring_back(self) -> None:
         """Fills the logs up from the branch, as far as it can be read: somebody cut or deleted what was there."""
@@ -200,7 +301,12 @@ class Engine:
             finally:
                 objects.close()
 
-    def _context(self, claim: Claim, readings: list[Reading] | None = None) -> Context:
+    def _context(
+        self,
+        claim: Claim,
+        readings: list[Reading] | None = None,
+        append: Callable[[str, list[Event]], None] | None = None,
+    ) -> Context:
         home = _Home(self, claim)
         refreshed: list[bool] = []
 
@@ -215,7 +321,7 @@ class Engine:
             now=time.time_ns,
             randomness=os.urandom,
             ulids=self._ulids,
-            append=self.state,
+            append=append or self.state,
             mail=self.mail,
             threads=self.threads,
             arrivals=self.arrivals,
@@ -265,7 +371,7 @@ class _Home:
     def identify(self) -> Identity:
         claim = self._claim
         if claim.agent_id:
-            known = self._engine.roster.agent(claim.agent_id)
+            known = self._engine.roster.registered(claim.agent_id)
             role, module, display = (known[key] if known else "" for key in ("role", "module", "display"))
             return Identity(claim.agent_id, role, module, display, "caller")
         if self._place is None:
@@ -377,12 +483,20 @@ class _Sync:
         return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
 
 
+def _attempt(call: Callable[[], Any]) -> Any:
+    """What `call` gives or raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
 def database_path(place: Place) -> str:
     """The read model's file."""
     return schema.database_in(place.var_dir)
 
 
-def _look(place: Place) -> Mapping[str, Any]:
+def _read_context(place: Place) -> Mapping[str, Any]:
     from thrum.git import context
 
     return context.read(place)

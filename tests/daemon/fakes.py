@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from thrum.daemon.dispatch import Dispatcher, Execute
 from thrum.daemon.feed import Feed
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim
+from thrum.engine import Call, Claim
 from thrum.errors import NotFound
 
 Json = dict[str, Any]
@@ -20,6 +20,7 @@ Json = dict[str, Any]
 class Declared(NamedTuple):
     waits: bool = False
     reads_git: bool = False
+    joins: bool = False
 
 
 METHODS = {
@@ -62,10 +63,10 @@ class FakeEngine:
             return {"status": "ok", "uptime_ms": 0, "version": "x", "repo_id": "r", "sync_state": "synced"}
         return {"params": params, "claim": claim._asdict() | {"environ": dict(claim.environ)}}
 
-    def poll(self, method: str, params: Json, claim: Claim) -> Any:
-        self.polls += 1
-        wanted = params.get("wanted")
-        return {"status": "received", "text": wanted} if wanted in self.said else None
+    def poll_together(self, calls: list[Call]) -> list[Any]:
+        self.polls += len(calls)
+        wanted = [call.params.get("wanted") for call in calls]
+        return [{"status": "received", "text": text} if text in self.said else None for text in wanted]
 
 
 class FakeSync:

@@ -88,7 +88,7 @@ def test_an_engine_with_a_daemon_around_it_asks_that(repository: Path, reads: li
         threads.append(threading.current_thread())
         return context.read(place)
 
-    engine.look = look
+    engine.read_context = look
     assert [holder["agent_id"] for holder in ann("agent.whoHas", file="readme")["holders"]] == ["ann"]
     assert len(threads) == 1
     engine.close()

@@ -26,9 +26,10 @@ ENDS = ("kill", "tear")
 
 
 @pytest.mark.parametrize("what", ENDS)
-@pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync"])
+@pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync", "several_at_once"])
 def test_a_command_may_be_killed_between_any_two_writes(ledger, rng, effort, work, what):
-    stride = effort({"write_and_read": 24, "hire_and_sync": 48}[work], {"write_and_read": 1, "hire_and_sync": 6}[work])
+    short, long = {"write_and_read": (24, 1), "hire_and_sync": (48, 6), "several_at_once": (8, 1)}[work]
+    stride = effort(short, long)
     away(ledger, sweep_commands, seconds=3000, work=work, what=what, stride=stride, first=1 + rng.randrange(stride))
 
 

@@ -42,7 +42,9 @@ def test_whose_lock_it_is_lies_on_the_disk_before_the_lock(tmp_path, monkeypatch
 
 
 @needs_a_disk
-@pytest.mark.parametrize(("work", "short"), [("write_and_read", 10), ("hire_and_sync", 30), ("first_steps", 60)])
+@pytest.mark.parametrize(
+    ("work", "short"), [("write_and_read", 10), ("hire_and_sync", 30), ("first_steps", 60), ("several_at_once", 6)]
+)
 def test_the_power_may_fail_at_any_write(ledger, rng, effort, outlet, work, short):
     stride = effort(short, 2)
     away(ledger, sweep_cuts, seconds=3000, outlet=outlet, work=work, stride=stride, first=1 + rng.randrange(stride))

@@ -19,7 +19,8 @@ from tests.sync.house import fsck
 from thrum import client
 from thrum.__main__ import main
 from thrum.cli import answer, app, founding, setup  # noqa: F401 (what a fork shall find loaded)
-from thrum.engine import Engine, database_path
+from thrum.engine import Call, Claim, Engine, database_path
+from thrum.errors import ThrumError
 from thrum.git import index, libgit, remote, worktree  # noqa: F401
 from thrum.store import proof
 from thrum.sync import cycle  # noqa: F401
@@ -94,6 +95,25 @@ def sync_only(repo: str, tag: str) -> None:
     acknowledge("send", thrum(repo, "--name", "ann", "send", f"{tag} to sync")["message_id"])
     thrum(repo, "sync", "force")
     acknowledge("sync")
+
+
+def several_at_once(repo: str, tag: str) -> None:
+    """Ann and Bob send three messages each at the same moment, to a daemon's engine; twice, the second time Bob by himself."""
+    with engine_on(repo) as engine:
+        engine.serve()
+        for round_, names in enumerate((("ann", "bob"), ("bob",))):
+            calls = [_sending(repo, name, f"{tag} {round_} {number}") for name in names for number in range(3)]
+            for outcome in engine.call_together(calls):
+                if isinstance(outcome, ThrumError):
+                    told = {"code": outcome.code, "hint": outcome.hint, "message": str(outcome)}
+                    raise CommandFailed(("send",), 1, json.dumps({"error": told}))
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                acknowledge("send", outcome["message_id"])
+
+
+def _sending(repo: str, name: str, text: str) -> Call:
+    return Call("message.send", {"content": text * 200, "to": ["@bob"]}, Claim(cwd=repo, name=name))
 
 
 class Books:

@@ -214,3 +214,13 @@ def test_nobody_speaks_as_whoever_is_left_when_the_disk_does_not_give_a_file(fol
     for flags in ({}, {"name": "bob"}, {"role": "reviewer"}):
         with pytest.raises(StorageError, match=r"bob\.json: Input/output error"):
             choose(folder, **flags)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_identity_whosever_it_was(folder):
+    settle(folder, ANN)
+    left = f"{folder}/.eve.json.0123456789ab"
+    with open(left, "wb") as file:
+        file.write(b"{")
+    os.utime(left, (1_600_000_000, 1_600_000_000))
+    settle(folder, BOB)
+    assert sorted(os.listdir(folder)) == ["ann.json", "bob.json"]

@@ -5,7 +5,8 @@ import pytest
 from tests import kit
 from thrum.core import codec
 from thrum.errors import BadParams, StorageError
-from thrum.store.journal import Journal
+from thrum.store import journal as module
+from thrum.store.journal import Journal, Statement
 
 
 @pytest.fixture
@@ -66,3 +67,58 @@ def test_an_event_without_an_id_gets_one_before_it_is_written(journal):
     journal.append("ann", said)
     (data,) = kit.files(journal.root).values()
     assert codec.decode(data.strip())["event_id"].startswith("evt_")
+
+
+def open_logs(journal):
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    return sorted({os.readlink(link).split("/")[-4] for link in links if is_a_log(link, journal)})
+
+
+def is_a_log(link, journal):
+    return os.path.exists(link) and os.readlink(link).startswith(f"{journal.root}/messages/")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system does not show what is open")
+def test_files_stay_open_where_that_is_wanted_but_few_and_none_for_long(journal, monkeypatch):
+    journal.append("ann", kit.message("ann"))
+    assert open_logs(journal) == []
+    journal.keeps_open = True
+    monkeypatch.setattr(module, "MOST_OPEN", 2)
+    for name in ("ann", "bob", "eve", "ann"):
+        journal.append(name, kit.message(name))
+    assert open_logs(journal) == ["ann", "eve"]
+    journal.rest()
+    journal.append("ann", kit.message("ann"))
+    assert open_logs(journal) == ["ann", "eve"]
+    journal.rest()
+    assert open_logs(journal) == ["ann"]
+    journal.rest()
+    assert open_logs(journal) == []
+    journal.append("bob", kit.message("bob"))
+    journal.close()
+    assert open_logs(journal) == []
+
+
+def test_a_file_that_stays_open_is_not_written_to_when_another_one_is_in_its_place(journal):
+    journal.keeps_open = True
+    journal.append("ann", kit.message("ann"))
+    path = f"{journal.root}/messages/ann/{kit.HERE}/0000/00.jsonl"
+    with open(path, "rb") as file:
+        before = file.read()
+    os.rename(path, path + ".aside")
+    with open(path, "wb") as file:
+        file.write(before)
+    journal.append("ann", kit.message("ann"))
+    with open(path, "rb") as file:
+        assert file.read().startswith(before) and os.path.getsize(path + ".aside") == len(before)
+    assert os.path.getsize(path) > len(before)
+    journal.close()
+
+
+def test_what_one_append_is_refused_for_is_no_matter_of_the_others(journal):
+    wrong = {"type": "message.create", "timestamp": "2026-02-10T12:00:00Z"}
+    said = [Statement("ann", [kit.message("ann")]), Statement("ann", [wrong]), Statement("bob", [kit.message("bob")])]
+    paths, outcomes = journal.append_all([*said, Statement("../evil", [kit.message("ann")])])
+    assert paths == [f"messages/{name}/{kit.HERE}/0000/00.jsonl" for name in ("ann", "bob")]
+    assert [type(outcome) for outcome in outcomes] == [type(None), BadParams, type(None), BadParams]
+    assert {path: data.count(b"\n") for path, data in kit.files(journal.root).items()} == dict.fromkeys(paths, 1)

@@ -155,7 +155,7 @@ class Daemon:
         errands = await _find_errands(place, settings, engine, worker)
         sync = Sync(errands.has_remote, errands.run, errands.peek) if errands else None
         pace = Pace(sync, settings.interval, lambda: feed.listeners > 0)
-        engine.is_daemon = True
+        engine.serve()
         engine.listeners.append(lambda news: _spread(loop, news, feed, pace))
         await worker.run(_warm_up, engine)
         dispatcher = Dispatcher(

@@ -48,7 +48,7 @@ class Chores:
         self._tails = Tails(engine.place, engine.origin) if errands else None
         self._check_up = check_up
         self._tasks = Tasks()
-        engine.look = contexts.Contexts(self._tasks).look
+        engine.read_context = contexts.Contexts(self._tasks).look
         listening = Coalesced(self._tasks, self._listen)
         callbacks = Callbacks(listening.poke, self._refresh_marked, self._compare_refs)
         self._packing_rests_until = 0.0
@@ -85,6 +85,7 @@ class Chores:
 
     async def _heal(self) -> None:
         self._watch.renew()
+        await self._worker.run(self._engine.journal.rest)
         await self._check_up()
 
     async def _pack(self) -> None:

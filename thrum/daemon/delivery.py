@@ -57,8 +57,8 @@ class EngineLike(Protocol):
     def cursor_since(self, known_id: str) -> Any:
         """Where it stood after the event or message of that id. Raises NotFound."""
 
-    def catch_up(self) -> object:
-        """Brings what the engine knows up to the logs."""
+    def look(self) -> None:
+        """Brings what the engine knows up to the logs, if need be."""
 
     def notices(self, agent_id: str, session_id: str, cursor: Any, *, catch_up: bool) -> NoticesLike:
         """What arrived for the session since then."""
@@ -204,7 +204,7 @@ class Delivery:
 
     def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, Any, NoticesLike]]:
         """On the worker's thread. Whom we cannot look for now keeps his place and is looked for next time."""
-        self._engine.catch_up()
+        self._engine.look()
         found: list[tuple[Ear, Any, NoticesLike]] = []
         for ear, agent_id, session_id, cursor in wanted:
             try:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import thrum
@@ -14,11 +14,11 @@ from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
 from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
-from thrum.daemon.postponed import Call, Postponed
+from thrum.daemon.postponed import Postponed
 from thrum.daemon.tally import Tally
 from thrum.daemon.turned import Turned
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim, Reading
+from thrum.engine import Call, Claim, Reading
 from thrum.errors import BadParams, ThrumError
 
 Json = dict[str, Any]
@@ -48,6 +48,10 @@ class MethodLike(Protocol):
     def reads_git(self) -> bool:
         """Whether it shows what agents work on."""
 
+    @property
+    def joins(self) -> bool:
+        """Whether several calls of it may be made together."""
+
 
 class EngineLike(Protocol):
     """What dispatch asks of the engine, always on the worker's thread."""
@@ -58,14 +62,17 @@ class EngineLike(Protocol):
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """One call. Raises ThrumError."""
 
+    def call_together(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls of methods that join; for each its result or what it raised."""
+
     def read_contexts(self) -> list[Reading]:
         """What git says of each worktree; this one may be called on any thread."""
 
     def state_contexts(self, readings: list[Reading]) -> None:
         """States what changed of what agents work on."""
 
-    def poll(self, method: str, params: Json, claim: Claim) -> Any:
-        """One look of a method that waits; None for nothing yet. Raises ThrumError."""
+    def poll_together(self, calls: Sequence[Call]) -> list[Any]:
+        """One look each of methods that wait; for each what it found, None for nothing yet, or what it raised."""
 
     def cursor(self) -> Any:
         """Where arrival stands now."""
@@ -73,8 +80,8 @@ class EngineLike(Protocol):
     def cursor_since(self, known_id: str) -> Any:
         """Where it stood after the event or message of that id. Raises NotFound."""
 
-    def catch_up(self) -> object:
-        """Brings what the engine knows up to the logs."""
+    def look(self) -> None:
+        """Brings what the engine knows up to the logs, if need be."""
 
     def notices(self, agent_id: str, session_id: str, cursor: Any, *, catch_up: bool) -> NoticesLike:
         """What arrived for the session since then."""
@@ -233,6 +240,8 @@ class Conversation:
 
     async def _call(self, method: str, params: Json, claim: Claim) -> Any:
         shared, declared = self._shared, self._shared.methods.get(method)
+        if declared and declared.joins:
+            return await shared.worker.run_together(shared.engine.call_together, Call(method, params, claim))
         # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
         readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None
         return await shared.worker.run(shared.engine.call, method, params, claim, readings)
@@ -263,7 +272,8 @@ class Conversation:
         return found
 
     async def _look(self, method: str, params: Json, claim: Claim) -> Any:
-        return await self._shared.worker.run(self._shared.engine.poll, method, params, claim)
+        shared = self._shared
+        return await shared.worker.run_together(shared.engine.poll_together, Call(method, params, claim))
 
     async def _health(self, params: Json, claim: Claim) -> Json:
         answer: Json = await self._call("health", params, claim)

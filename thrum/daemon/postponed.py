@@ -5,20 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from thrum.engine import Claim
+from thrum.engine import Call
 
 MOST = 1024
 LIFETIME = 60.0  # seconds
-
-
-class Call(NamedTuple):
-    """A method, its parameters and for whom."""
-
-    method: str
-    params: dict[str, Any]
-    claim: Claim
 
 
 class Postponed:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from watchdog.events import (
     DirCreatedEvent,
     FileAttribEvent,
+    FileClosedEvent,
     FileCreatedEvent,
     FileModifiedEvent,
     FileMovedEvent,
@@ -33,6 +35,9 @@ POLL = 1.0
 
 _WRITTEN: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, DirCreatedEvent]
 _TOUCHED: list[type[FileSystemEvent]] = [*_WRITTEN, FileAttribEvent]
+_IS_LINUX = sys.platform.startswith("linux")
+# Where the system tells of it, a log has grown when whoever wrote it closes it: what we write ourselves stays open.
+_GROWN: list[type[FileSystemEvent]] = [FileClosedEvent if _IS_LINUX else FileModifiedEvent, *_WRITTEN[1:]]
 _RENAMED: list[type[FileSystemEvent]] = [FileCreatedEvent, FileMovedEvent]  # how every reference is written
 _SIGNS = ("thrum-mark", "HEAD")
 
@@ -252,7 +257,7 @@ class _Seen:
         """Raises OSError when the system has no watches left."""
         known = self._map
         self._observer.start()
-        self._add(known.messages, _WRITTEN, recursive=True)
+        self._add(known.messages, _GROWN, recursive=True)
         self._add(known.log_root, _WRITTEN)
         self._add(known.common_dir, _TOUCHED)
         self._add(os.path.join(known.common_dir, "logs"), _TOUCHED)

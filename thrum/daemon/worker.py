@@ -1,24 +1,48 @@
-"""The one thread on which everything of the engine runs, one call at a time."""
+"""The one thread on which everything of the engine runs, one call at a time.
+
+Calls of one kind may be done together: what was submitted with `run_together` brings along whatever stands right behind it in
+the queue for the same function. Nobody waits for company.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MOST_TOGETHER = 32
+"""Calls that are done together at most, so that others have their turn."""
+
+
+Together = Callable[[list[Any]], Sequence[Any]]
+"""Does several things at once, and gives for each, in order, its result or what it raised."""
+
+
+class _Job(NamedTuple):
+    """A call whose outcome `future` waits for: of `call`, or of `together` for `what`."""
+
+    future: asyncio.Future[Any] | Future[Any]
+    call: Callable[[], Any] | None = None
+    together: Together | None = None
+    what: Any = None
 
 
 class Worker:
     """A queue in front of one thread, which never keeps the process from ending (a pool's thread would)."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._next: _Job | None = None
+        """What was taken from the queue and does not go together with what was before it."""
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
@@ -26,15 +50,25 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many calls wait for their turn."""
-        return self._queue.qsize()
+        return self._queue.qsize() + (self._next is not None)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `function` there; from an event loop. Whoever is cancelled meanwhile loses only the answer."""
-        return await asyncio.wrap_future(self._submit(partial(function, *args, **kwargs)))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._submit(_Job(future, partial(function, *args, **kwargs)))
+        return await future
+
+    async def run_together(self, function: Together, what: Any) -> Any:
+        """Has `function` do `what` there, together with whatever else waits for that function at that moment."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._submit(_Job(future, together=function, what=what))
+        return await future
 
     def run_blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `function` there; from any other thread. Raises RuntimeError when the worker is closed."""
-        return self._submit(partial(function, *args, **kwargs)).result()
+        future: Future[T] = Future()
+        self._submit(_Job(future, partial(function, *args, **kwargs)))
+        return future.result()
 
     def close(self, seconds: float = 1.0) -> bool:
         """Lets the thread finish what is queued; whether it did within `seconds`."""
@@ -43,25 +77,69 @@ class Worker:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _submit(self, call: Callable[[], T]) -> Future[T]:
+    def _submit(self, job: _Job) -> None:
         if self._is_closed:
             raise RuntimeError("the worker is closed")
-        future: Future[T] = Future()
-        self._queue.put((future, call))
-        return future
+        self._queue.put(job)
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            _do(*job)
-            del job  # an answer may be large, and the next call far
+        while jobs := self._take():
+            wanted = [job for job in jobs if not job.future.cancelled()]
+            _tell([job.future for job in wanted], _do(wanted))
+            del jobs, wanted  # an answer may be large, and the next call far
+
+    def _take(self) -> list[_Job]:
+        """The next job and those that go with it; none at the end."""
+        first = self._next or self._queue.get()
+        self._next = None
+        if first is None:
+            return []
+        jobs = [first]
+        while first.together is not None and len(jobs) < MOST_TOGETHER and not self._queue.empty():
+            job = self._queue.get()
+            if job is None or job.together != first.together:
+                self._put_back(job)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _put_back(self, job: _Job | None) -> None:
+        if job is None:
+            self._queue.put(None)  # nothing is submitted behind it any more
+        self._next = job
 
 
-def _do(future: Future[Any], call: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
+def _do(jobs: list[_Job]) -> Sequence[Any]:
+    """For each its result, or what it raised."""
+    together = jobs[0].together if jobs else None
     try:
-        result = call()
+        if together is not None:
+            return together([job.what for job in jobs])
+        return [job.call() for job in jobs if job.call is not None]
     except BaseException as error:
-        future.set_exception(error)
+        return [error] * len(jobs)
+
+
+def _tell(futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[Any]) -> None:
+    """Hands out the outcomes, to each event loop at once."""
+    told = list(zip(futures, outcomes, strict=True))
+    for future, outcome in told:
+        if isinstance(future, Future):
+            _settle(future, outcome)
+    awaited = [(future, outcome) for future, outcome in told if isinstance(future, asyncio.Future)]
+    for loop, some in groupby(awaited, lambda one: one[0].get_loop()):
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(_settle_all, list(some))
+
+
+def _settle_all(told: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in told:
+        if not future.done():
+            _settle(future, outcome)
+
+
+def _settle(future: asyncio.Future[Any] | Future[Any], outcome: Any) -> None:
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
     else:
-        future.set_result(result)
+        future.set_result(outcome)

@@ -111,7 +111,7 @@ class Context:
     def me(self) -> str:
         """The caller's agent id. Raises NoIdentity, Contradiction; NotFound when nobody registered it."""
         agent_id = self.identify().agent_id
-        if self.roster.agent(agent_id) is None:
+        if self.roster.registered(agent_id) is None:
             raise NotFound(
                 f"{agent_id} is not registered",
                 f"git thrum agent register --name {agent_id} --role ROLE --module MODULE",

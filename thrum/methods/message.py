@@ -19,7 +19,7 @@ _READ_AT_ONCE = 500
 _Order = Annotated[str, "desc (newest first) or asc"]
 
 
-@method("message.send")
+@method("message.send", joins=True)
 def send(
     ctx: Context,
     content: parameters.Content,

@@ -18,6 +18,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from thrum.core.codec import settled_text
@@ -68,13 +69,15 @@ class Method(NamedTuple):
     """A declared method.
 
     One that `waits` gives None for "nothing yet" and is asked again when something happened. One that `reads_git` shows what
-    agents work on, and wants git to have been looked at before.
+    agents work on, and wants git to have been looked at before. One that `joins` states at most once and tells nothing that it
+    would have to read back: what several such calls state may become durable together, before any of them is answered.
     """
 
     name: str
     function: Function
     waits: bool
     reads_git: bool = False
+    joins: bool = False
 
     @property
     def summary(self) -> str:
@@ -94,11 +97,13 @@ class Method(NamedTuple):
         return tuple(_parameter(p, kinds[p.name]) for p in declared)
 
 
-def method(name: str, *, waits: bool = False, reads_git: bool = False) -> Callable[[Function], Function]:
+def method(
+    name: str, *, waits: bool = False, reads_git: bool = False, joins: bool = False
+) -> Callable[[Function], Function]:
     """Declares a function as the method `name`."""
 
     def declare(function: Function) -> Function:
-        METHODS[name] = Method(name, function, waits, reads_git)
+        METHODS[name] = Method(name, function, waits, reads_git, joins)
         return function
 
     return declare
@@ -140,9 +145,8 @@ def _parameter(declared: inspect.Parameter, kind: Any) -> Parameter:
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:
-    kinds = [k for k in (typing.get_args(kind) if _is_union(kind) else (kind,)) if k is not type(None)]
-    wanted = next((k for k in kinds if isinstance(value, _plain(k))), kinds[0])
-    plain: Any = _plain(wanted)
+    kinds = _kinds(kind)
+    wanted, plain = next((one for one in kinds if isinstance(value, one[1])), kinds[0])
     if plain is list:
         if not isinstance(value, list):
             raise BadParams(f"{name} must be a list")
@@ -157,6 +161,13 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
 
 
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object", float: "a number"}
+
+
+@lru_cache(maxsize=256)
+def _kinds(kind: Any) -> tuple[tuple[Any, Any], ...]:
+    """The types that a parameter of this kind may be of, each with the type of the JSON value that it is made from."""
+    kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+    return tuple((one, _plain(one)) for one in kinds if one is not type(None))
 
 
 def _is_union(kind: Any) -> bool:

@@ -150,12 +150,11 @@ def creation(
 ) -> Event:
     """The event that a message is; `answers`: the message it is a reply to."""
     me, instant = speaker.me, ctx.now()
-    session = ctx.roster.open_session(me, ctx.origin) or ctx.roster.open_session(me)
     event = ctx.event(
         events.MESSAGE_CREATE,
         instant,
         **speaker.fields,
-        session_id=session["session_id"] if session else None,
+        session_id=ctx.roster.working_session(me, ctx.origin),
         thread_id=thread_id,
         body=draft.body,
         scopes=[pair.as_json() for pair in dict.fromkeys(scopes or ())],
@@ -185,7 +184,7 @@ def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = (
     else:
         after = [] if speaker.me == speaker.name else [_read_by_writer(ctx, speaker, event["message_id"])]
         ctx.append(speaker.me, [*before, event, *after])
-        known = ctx.mail.get(event["message_id"]) or {}
+        known = _as_stored(event)
     everyone = routing.EVERYONE in known["to"]
     others = [a.agent_id for a in ctx.roster.known() if a.agent_id != speaker.name]
     reached = others if everyone else [who for who in known["to"] if who != speaker.name]
@@ -198,6 +197,11 @@ def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = (
         "recipients": reached,
         "recipient_count": len(reached),
     }
+
+
+def _as_stored(event: Event) -> Json:
+    """What `mail.get` tells of a new message, as far as `post` needs it."""
+    return {**event, "created_at": event["timestamp"], "to": list(routing.audience(event))}
 
 
 def _read_by_writer(ctx: Context, speaker: Voice, message_id: str) -> Event:

@@ -52,6 +52,13 @@ class Database:
         self.connection: sqlite3.Connection = sqlite3.connect(":memory:")
         self._in_memory_until = 0.0
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the connection is to what `refresh` would give."""
+        if time.monotonic() < self._in_memory_until:
+            return True
+        return bool(self.inode) and self.inode == _inode(self.path) and self._log_inode == _inode(self.path + "-wal")
+
     def refresh(self) -> sqlite3.Connection:
         """The connection; opened anew if the file was replaced, built anew if it is gone."""
         if time.monotonic() < self._in_memory_until:

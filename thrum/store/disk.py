@@ -133,14 +133,43 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def append(path: str, data: bytes, top: str = "") -> None:
+class Pen:
+    """A file that is open to be appended to, so that the next append need not open it; closed again by `drop`."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._descriptor = -1
+
+    def put_on(self, path: str) -> int:
+        """A descriptor to append to `path` with, which is made if missing."""
+        if path != self._path or not self._is_there():
+            self.drop()
+            self._descriptor = _open_to_append(path, os.path.dirname(path))
+            self._path = path
+        return self._descriptor
+
+    def drop(self) -> None:
+        """Closes the file."""
+        if self._path:
+            self._path = ""
+            os.close(self._descriptor)
+
+    def _is_there(self) -> bool:
+        """Whether the file is still the one at its path: somebody may have put another one there."""
+        try:
+            return os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+
+def append(path: str, data: bytes, top: str = "", pen: Pen | None = None) -> None:
     """Appends `data` durably; after a failure the file is as long as it was before.
 
     The way to a new file is made durable with it, from `top` down (its own folder, if none is named). A file without content
-    counts as new: whoever made it may have been killed before it went on.
+    counts as new: whoever made it may have been killed before it went on. `pen` has the file open afterwards.
     """
-    folder = os.path.dirname(path)
-    descriptor = _open_to_append(path, folder)
+    folder, own = os.path.dirname(path), pen or Pen()
+    descriptor = own.put_on(path)
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -152,7 +181,8 @@ def append(path: str, data: bytes, top: str = "") -> None:
             os.ftruncate(descriptor, size)
             raise
     finally:
-        os.close(descriptor)
+        if pen is None:
+            own.drop()
 
 
 def _open_to_append(path: str, folder: str) -> int:
@@ -234,11 +264,25 @@ def read(path: str, start: int = 0) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return b""
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "no plain file", path)
-        file.seek(start)
-        return file.read()
+        return _read_from(descriptor, start)
+    finally:
+        os.close(descriptor)
+
+
+def _read_from(descriptor: int, start: int) -> bytes:
+    """All bytes from `start` on. The size is asked for once more: it may have grown since."""
+    pieces = []
+    while piece := os.pread(descriptor, max(os.fstat(descriptor).st_size - start, _LEAST), start):
+        pieces.append(piece)
+        start += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+_LEAST = 4096
+"""Bytes that are asked for at least: some systems tell no size."""
 
 
 def make_way(path: str) -> None:

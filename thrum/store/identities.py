@@ -104,6 +104,8 @@ def save(folder: str, identity: Identity, worktree: str, updated_at: str) -> Non
         "updated_at": updated_at,
     }
     with disk.explained("write the identity file"):
+        disk.make_folder(folder)
+        disk.sweep(folder)  # whoever was killed while hiring somebody may never hire that one again
         disk.replace(f"{folder}/{ids.stem(identity.agent_id)}.json", json.dumps(document, indent=2).encode())
 
 

@@ -1,7 +1,8 @@
 """One agent's log in this clone: append-only JSONL in segments, safe with many processes appending at once.
 
-Who appends holds a lock on the log's folder. A line is one write and one fdatasync; a write that failed is cut off again. What
-a killed process left unfinished at the end was never acknowledged: it is moved to `quarantine/` before the next line.
+Who appends holds a lock on the log's folder. What is appended at once is one write and one fdatasync; a write that failed is
+cut off again. What a killed process left unfinished at the end was never acknowledged: it is moved to `quarantine/` before the
+next line.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from thrum.core.codec import BadLine, Event
 from thrum.errors import BadParams
 from thrum.store import disk, quarantine
 
+Refusals = list[BadParams | None]
+
 
 class _Tail(NamedTuple):
     segment: int
@@ -27,6 +30,13 @@ class _Tail(NamedTuple):
     @property
     def size(self) -> int:
         return self.state.size
+
+
+class Appended(NamedTuple):
+    """What became of several appends at once: the files (below the root) that grew, and for each append why it was refused."""
+
+    paths: list[str]
+    refusals: Refusals
 
 
 class _State(NamedTuple):
@@ -50,12 +60,25 @@ class Log:
         self.root, self.owner, self.origin = root, owner, origin
         self.folder = f"{root}/messages/{owner}/{origin}"
         self._tail: _Tail | None = None
+        self._pen = disk.Pen()
+        self.keeps_open = False
+        """Whether the file stays open between two appends: then nobody who watches for files being closed is told of them."""
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Makes `events` durable, in order, all or none; each gets its `origin`, `seq` and `prev`.
+    def append(self, events: Sequence[Event]) -> list[str]:
+        """Makes `events` durable, in order, all or none; each gets its `origin`, `seq` and `prev`. Gives the files that grew.
 
         Without events, what is there already becomes durable: whoever wrote it may have been killed before that.
         Raises BadParams for what no line can hold, StorageError when the disk refuses.
+        """
+        paths, (refusal,) = self.append_all([events])
+        if refusal is not None:
+            raise refusal
+        return paths
+
+    def append_all(self, appends: Sequence[Sequence[Event]]) -> Appended:
+        """Does several appends with one write and one flush for each file. One that is refused is left out.
+
+        Raises StorageError when the disk refuses; then nothing of any of them is stored.
         """
         with disk.explained("write the log"):
             quarantine.make_way(
@@ -65,10 +88,27 @@ class Log:
             with disk.locked(self.folder):
                 tail = self._find_tail()
                 self._tail = None
-                self._tail = self._write(tail, self._encode(tail, events))
+                lines, refusals = self._encode_all(tail, appends)
+                self._tail, paths = self._write(tail, lines)
+                return Appended(paths, refusals)
 
-    def _encode(self, tail: _Tail, events: Sequence[Event]) -> list[bytes]:
-        seq, prev, lines = tail.seq, tail.prev, []
+    def close(self) -> None:
+        """Closes the file; the next append opens it again."""
+        self._pen.drop()
+
+    def _encode_all(self, tail: _Tail, appends: Sequence[Sequence[Event]]) -> tuple[list[bytes], Refusals]:
+        lines: list[bytes] = []
+        refusals: Refusals = []
+        for events in appends:
+            try:
+                lines += self._encode(tail.seq + len(lines), line_hash(lines[-1]) if lines else tail.prev, events)
+                refusals.append(None)
+            except BadParams as refusal:
+                refusals.append(refusal)
+        return lines, refusals
+
+    def _encode(self, seq: int, prev: str, events: Sequence[Event]) -> list[bytes]:
+        lines = []
         for event in events:
             seq += 1
             try:
@@ -81,7 +121,8 @@ class Log:
             lines.append(line)
         return lines
 
-    def _write(self, tail: _Tail, lines: list[bytes]) -> _Tail:
+    def _write(self, tail: _Tail, lines: list[bytes]) -> tuple[_Tail, list[str]]:
+        """Where the log ends then, and the files that grew."""
         segment, size, before = tail.segment, tail.size, list[tuple[str, int]]()
         try:
             for number, group in _deal(segment, size, lines):
@@ -89,15 +130,20 @@ class Log:
                 size = size if number == segment else 0
                 before.append((path, size))
                 data = b"".join(group)
-                disk.append(path, data, self._top)
+                disk.append(path, data, self._top, self._pen)
                 segment, size = number, size + len(data)
         except BaseException:
+            self._pen.drop()
             _cut_back(before)
             raise
+        finally:
+            if not self.keeps_open:
+                self._pen.drop()
         if not lines:
             disk.flush(self._path(segment), self._top)
-            return tail
-        return _Tail(segment, _state(self._path(segment)), tail.seq + len(lines), line_hash(lines[-1]))
+            return tail, []
+        end = _Tail(segment, _state(self._path(segment)), tail.seq + len(lines), line_hash(lines[-1]))
+        return end, [path.removeprefix(self.root + "/") for path, _ in before]
 
     @property
     def _top(self) -> str:
@@ -123,7 +169,7 @@ class Log:
     def _is_current(self, tail: _Tail) -> bool:
         unchanged = _state(self._path(tail.segment)) == tail.state
         beyond = range(tail.segment + 1, tail.segment + 1 + layout.REACH)
-        return unchanged and not any(os.path.exists(self._path(number)) for number in beyond)
+        return unchanged and not any(os.access(self._path(number), os.F_OK) for number in beyond)
 
     def _last_segment(self) -> int:
         numbers = [0]

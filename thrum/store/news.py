@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from thrum.core import layout
@@ -58,6 +58,14 @@ def find(connection: sqlite3.Connection, root: str) -> Iterator[Unread | Folder]
             yield from _in_folder(connection, root, f"{log}/{folder}", known.pop(f"{log}/{folder}", (0, "")))
     if known and _children(root + "/messages"):
         raise Rewritten(min(known))
+
+
+def find_in(connection: sqlite3.Connection, root: str, paths: Sequence[str]) -> Iterator[Unread]:
+    """Those of some files of logs that changed. Raises Rewritten."""
+    for path in paths:
+        source = layout.parse_path(path)
+        if source is not None:
+            yield from _in_file(connection, root, source)
 
 
 def read(root: str, unread: Unread) -> tuple[bytes, bytes]:

@@ -21,14 +21,13 @@ from thrum.store import news, purges, quarantine, reading, schema
 from thrum.store.database import Database, is_damage, is_trouble, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
+from thrum.store.glance import SETTLED, Glance
 from thrum.store.purges import Purges
 from thrum.store.stated import Stated
 
 _BATCH = 2000
 _NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
-_SETTLED = 2_000_000_000
-"""A folder whose time is younger than this (nanoseconds) may change again without its time changing."""
-
+_MAIL = frozenset((events.MESSAGE_CREATE, events.MESSAGE_EDIT, events.MESSAGE_DELETE, events.MESSAGE_READ))
 
 T = TypeVar("T")
 
@@ -60,20 +59,49 @@ class Projection:
         self._is_blamed = False
         self._seen: tuple[int, int] | None = None
         """Which writes of others we know of (SQLite's count), and the newest message."""
+        self.glances = False
+        """Whether `is_current` looks; else it never is. Worth it for who is asked often."""
+        self._glance: Glance | None = None
+        self._is_exhausted = False
+        self._changes = 0
+
+    @property
+    def edition(self) -> tuple[int, int]:
+        """Another one whenever anything but mail may have come in: what is known of agents and sessions holds until then."""
+        return self.database.generation, self._changes
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection to ask; call `catch_up` first."""
         return self.database.refresh()
 
+    def is_current(self) -> bool:
+        """Whether the read model is known to hold all that is in the logs, without reading any of it."""
+        glance = self._glance
+        return glance is not None and self.database.is_fresh and glance.holds()
+
     def catch_up(self) -> News:
         """Applies what is new in the logs and says what that was."""
+        self._glance, self._is_exhausted = None, False
+        glance = Glance(self.root) if self.glances else None
+        found = self._keep_up(self._catch_up)
+        if self._is_exhausted:
+            self._glance = glance
+        return found
+
+    def take(self, paths: Sequence[str]) -> News:
+        """`catch_up` after an append of our own, when nothing but the files in `paths` (below the root) is of interest."""
+        return self._keep_up(
+            lambda connection: self._read_in(connection, lambda: news.find_in(connection, self.root, paths))
+        )
+
+    def _keep_up(self, step: Callable[[sqlite3.Connection], News]) -> News:
+        """Does what brings the read model up to date, on a database that is healed if need be."""
         before = self.database.generation
         for attempt in range(3):
             try:
                 connection = self.database.refresh()
-                self._look_for_mending(connection)
-                found = self._catch_up(connection)
+                found = step(connection)
                 if before != self.database.generation:
                     self._seen = _newest(connection)
                     return found if before == 0 else REBUILT
@@ -143,16 +171,31 @@ class Projection:
         return REBUILT
 
     def _catch_up(self, connection: sqlite3.Connection) -> News:
+        self._look_for_mending(connection)
         found = list(news.find(connection, self.root))
+        self._is_exhausted = not any(isinstance(item, news.Unread) for item in found)
         if not found:
             return NOTHING
         if not any(self._is_worth_it(connection, item) for item in found):
             return NOTHING
+        return self._read_in(connection, lambda: news.find(connection, self.root))
+
+    def _read_in(self, connection: sqlite3.Connection, find: Callable[[], Iterable[news.Unread | news.Folder]]) -> News:
         with transaction(connection):
             newest = connection.execute(_NEWEST).fetchone()[0]
-            read, eager = self._apply(connection, news.find(connection, self.root), self.purges.all())
-            messages = connection.execute("SELECT message_id FROM message WHERE seq > ? ORDER BY seq", (newest,))
-            return News(tuple(row[0] for row in messages), read, eager)
+            found = list(find())
+            read, eager = self._apply(connection, found, self.purges.all())
+            messages = connection.execute(
+                "SELECT message_id, seq FROM message WHERE seq > ? ORDER BY seq", (newest,)
+            ).fetchall()
+            told = News(tuple(row[0] for row in messages), read, eager)
+        if self._seen is not None and messages and self._seen[1] == newest:
+            self._seen = (self._seen[0], messages[-1][1])
+        if self._glance is not None:
+            for item in found:
+                if isinstance(item, news.Unread):
+                    self._glance.renew(item.source.path, item.inode, item.size, item.mtime)
+        return told
 
     def _look_for_mending(self, connection: sqlite3.Connection) -> None:
         """Raises Rewritten when events were taken out of a log since the read model was built: what they did is in it."""
@@ -162,9 +205,13 @@ class Projection:
 
     def _with_others(self, connection: sqlite3.Connection, found: News) -> News:
         """`found`, and the messages that another process brought into the read model since we looked last."""
-        before, self._seen = self._seen, _newest(connection)
-        if before is None or before == self._seen:
+        before, version = self._seen, _version(connection)
+        if before is not None and before[0] == version:
             return found
+        self._seen = _newest(connection)
+        if before is None:
+            return found
+        self._changes += 1
         query = "SELECT message_id FROM message WHERE seq > ? ORDER BY seq"
         messages = tuple(row[0] for row in connection.execute(query, (before[1],)))
         return News(messages, max(found.events, 1), found.eager)
@@ -172,7 +219,7 @@ class Projection:
     def _is_worth_it(self, connection: sqlite3.Connection, found: news.Unread | news.Folder) -> bool:
         """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
         if not isinstance(found, news.Unread):
-            return time.time_ns() - found.mtime > _SETTLED
+            return time.time_ns() - found.mtime > SETTLED
         try:
             return bool(news.read(self.root, found)[0]) or found.size == found.start
         except OSError:
@@ -218,6 +265,7 @@ class Projection:
             count += len(chapter.statements)
             if chapter.source.origin == self.origin and not eager:
                 eager = any(statement.type in events.EAGER for statement in chapter.statements)
+            self._changes += not _MAIL.issuperset(statement.type for statement in chapter.statements)
             fold.take(chapter.statements)
         fold.flush()
         self._note_folders(connection, [item for item in everything if not isinstance(item, news.Unread)])
@@ -232,13 +280,17 @@ class Projection:
 
     def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()
-        rows = [(folder.path, folder.mtime if now - folder.mtime > _SETTLED else 0, folder.ends) for folder in folders]
+        rows = [(folder.path, folder.mtime if now - folder.mtime > SETTLED else 0, folder.ends) for folder in folders]
         connection.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?, ?)", rows)
 
 
 def _newest(connection: sqlite3.Connection) -> tuple[int, int]:
-    version = connection.execute("PRAGMA data_version").fetchone()[0]
-    return version, connection.execute(_NEWEST).fetchone()[0]
+    return _version(connection), connection.execute(_NEWEST).fetchone()[0]
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Another one than before when somebody else has written to the database."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 class Fold:

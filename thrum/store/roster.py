@@ -33,13 +33,20 @@ LEFT JOIN session_field i ON i.session_id = s.session_id AND i.agent_id = s.agen
 LEFT JOIN session_field t ON t.session_id = s.session_id AND t.agent_id = s.agent_id AND t.field = 'current_task'
 LEFT JOIN session_field l ON l.session_id = s.session_id AND l.agent_id = s.agent_id AND l.field = 'last_seen'
 """
+_MOST_KEPT = 10_000
+"""Answers that are kept, so that nobody who asks for strange names fills the memory."""
 
 
 class Roster:
     """Questions about who there is, asked of the connection that `connect` gives."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], edition: Callable[[], object] = lambda: object()
+    ) -> None:
+        """`edition` gives the same as before as long as nothing of agents and sessions has changed but when they were seen."""
+        self._connect, self._edition = connect, edition
+        self._kept: dict[object, Any] = {}
+        self._kept_of: object = None
 
     def agents(self) -> list[Json]:
         """Everyone who is registered, newest first. `seen`: nanoseconds; `origin`: the clone that registered them."""
@@ -49,6 +56,11 @@ class Roster:
         """One agent; None if nobody is registered by that id."""
         found = _rows(self._connect().execute(_AGENTS + " AND g.agent_id = ?", (agent_id,)))
         return found[0] if found else None
+
+    def registered(self, agent_id: str) -> Json | None:
+        """The same without asking anew as long as nothing has changed; `seen` may be out of date."""
+        found: Json | None = self._keep(("agent", agent_id), lambda: self.agent(agent_id))
+        return found
 
     def heard(self, agent_id: str) -> int:
         """When an agent's logs last grew in this clone, by this machine's clock (nanoseconds); 0 if it has none."""
@@ -62,7 +74,8 @@ class Roster:
 
     def known(self) -> list[Known]:
         """Everyone, as routing sees them."""
-        return [Known(agent["agent_id"], agent["role"]) for agent in self.agents()]
+        found: tuple[Known, ...] = self._keep("known", lambda: _as_known(self.agents()))
+        return list(found)
 
     def last_version(self, agent_id: str) -> int:
         """The highest version any statement about an agent's registration has used."""
@@ -94,6 +107,11 @@ class Roster:
                 return session
         return None
 
+    def working_session(self, agent_id: str, origin: str) -> str:
+        """The id of the open session an agent works in: of this clone if it has one here; "" if it has none."""
+        found: str = self._keep(("session", agent_id, origin), lambda: self._working_session(agent_id, origin))
+        return found
+
     def last_update(self, session_id: str) -> int:
         """The highest version anything stated about a session's intent, task, scopes or refs has used, in whatever clone."""
         query = (
@@ -123,6 +141,23 @@ class Roster:
         query = "SELECT document FROM context WHERE agent_id = ? AND origin = ? AND slot = ''"
         row = self._connect().execute(query, (agent_id, origin)).fetchone()
         return json.loads(row[0]) if row else None
+
+    def _working_session(self, agent_id: str, origin: str) -> str:
+        found = self.open_session(agent_id, origin) or self.open_session(agent_id)
+        return str(found["session_id"]) if found else ""
+
+    def _keep(self, key: object, ask: Callable[[], Any]) -> Any:
+        """What `ask` gave last time, in this edition."""
+        edition = self._edition()
+        if edition != self._kept_of or len(self._kept) > _MOST_KEPT:
+            self._kept, self._kept_of = {}, edition
+        if key not in self._kept:
+            self._kept[key] = ask()
+        return self._kept[key]
+
+
+def _as_known(agents: list[Json]) -> tuple[Known, ...]:
+    return tuple(Known(agent["agent_id"], agent["role"]) for agent in agents)
 
 
 def _rows(cursor: sqlite3.Cursor) -> list[Json]:

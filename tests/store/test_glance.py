@@ -1,0 +1,91 @@
+"""A glance must never miss what a whole look would find."""
+
+import os
+import time
+
+import pytest
+
+from tests import kit
+from thrum.store import glance as module
+from thrum.store.glance import Glance
+from thrum.store.log import Log
+
+LOG = f"messages/ann/{kit.HERE}/0000"
+
+
+@pytest.fixture(params=["settled", "just changed"])
+def root(tmp_path, request):
+    """Logs of two agents and of v0.1.0, whose folders were changed long ago, or just now."""
+    root = f"{tmp_path}/sync/a-sync"
+    for name in ("ann", "bob"):
+        Log(root, name, kit.HERE).append([kit.message(name)])
+    for name in ("events.jsonl", "messages/old.jsonl"):
+        with open(f"{root}/{name}", "wb") as file:
+            file.write(b"{}\n")
+    if request.param == "settled":
+        for folder, _, _ in os.walk(root):
+            os.utime(folder, (1_600_000_000, 1_600_000_000))
+    return root
+
+
+def append(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "ab") as file:
+        file.write(b"{}\n")
+
+
+def replace(path):
+    with open(path, "rb") as file, open(path + ".tmp", "wb") as fresh:
+        fresh.write(file.read())
+    os.replace(path + ".tmp", path)
+
+
+CHANGES = {
+    "a line": lambda root: append(f"{root}/{LOG}/00.jsonl"),
+    "the next segment": lambda root: append(f"{root}/{LOG}/01.jsonl"),
+    "a segment behind a gap": lambda root: append(f"{root}/{LOG}/07.jsonl"),
+    "the next folder": lambda root: append(f"{root}/messages/ann/{kit.HERE}/0001/00.jsonl"),
+    "another clone": lambda root: append(f"{root}/messages/ann/{kit.THERE}/0000/00.jsonl"),
+    "another agent": lambda root: append(f"{root}/messages/eve/{kit.HERE}/0000/00.jsonl"),
+    "an old agent": lambda root: append(f"{root}/messages/older.jsonl"),
+    "an old line": lambda root: append(f"{root}/messages/old.jsonl"),
+    "an old event": lambda root: append(f"{root}/events.jsonl"),
+    "a cut": lambda root: os.truncate(f"{root}/{LOG}/00.jsonl", 3),
+    "a loss": lambda root: os.unlink(f"{root}/{LOG}/00.jsonl"),
+    "the loss of everything": lambda root: os.rename(f"{root}/messages", f"{root}/gone"),
+    "another file in its place": lambda root: replace(f"{root}/{LOG}/00.jsonl"),
+    "a mending": lambda root: append(f"{os.path.dirname(root)}/mended"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_is_seen(root, change):
+    look = Glance(root)
+    assert look.holds() and look.holds()
+    CHANGES[change](root)
+    assert not look.holds()
+
+
+def test_what_we_have_read_ourselves_is_no_change(root):
+    look = Glance(root)
+    path = f"{LOG}/00.jsonl"
+    append(f"{root}/{path}")
+    found = os.stat(f"{root}/{path}")
+    look.renew(path, found.st_ino, found.st_size, found.st_mtime_ns)
+    assert look.holds()
+    append(f"{root}/{path}")
+    assert not look.holds()
+
+
+def test_a_folder_that_changed_just_now_is_believed_for_a_moment_only(root, monkeypatch):
+    look, later = Glance(root), time.time_ns() + module.SETTLED + 1
+    was_settled = not look._unsettled
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert look.holds() == was_settled
+
+
+def test_there_may_be_no_logs_at_all(tmp_path):
+    look = Glance(f"{tmp_path}/none")
+    assert look.holds()
+    append(f"{tmp_path}/none/messages/ann/{kit.HERE}/0000/00.jsonl")
+    assert not look.holds()

@@ -1,0 +1,101 @@
+"""A glance at the logs: whether they are as they were when everything in them had been read. It asks no database.
+
+It looks at the same things as `news.find`: at the folders, which tell of new and of replaced files, and at those files that no
+next one follows, which alone can have grown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from thrum.core import layout
+
+SETTLED = 2_000_000_000
+"""A folder whose time is younger than this (nanoseconds) may change again without its time changing."""
+
+
+class _State(NamedTuple):
+    """What tells a file from what it was; of a folder, `size` says nothing."""
+
+    inode: int
+    size: int
+    mtime: int
+
+
+class Glance:
+    """How the logs below `root` looked, taken before they were read."""
+
+    def __init__(self, root: str) -> None:
+        """Looks through all of them."""
+        self.root = root
+        self._files: dict[str, _State | None] = {}
+        self._folders: dict[str, _State | None] = {}
+        self._unsettled: dict[str, list[str]] = {}
+        self._until = time.time_ns() + SETTLED
+        self._note_file(f"{os.path.dirname(root)}/mended")
+        self._note_file(f"{root}/events.jsonl")
+        for owner in self._note_folder(f"{root}/messages"):
+            self._note_owner(f"{root}/messages/{owner}", owner)
+
+    def holds(self) -> bool:
+        """Whether everything still looks so. A folder that changed just now is looked through, and believed for a moment."""
+        if self._unsettled and time.time_ns() > self._until:
+            return False
+        return (
+            all(_state(path) == state for path, state in self._files.items())
+            and all(_folder_state(path) == state for path, state in self._folders.items())
+            and all(_names(path) == names for path, names in self._unsettled.items())
+        )
+
+    def renew(self, path: str, inode: int, size: int, mtime: int) -> None:
+        """The file `path` (below the root) has been read as far as it was then."""
+        if f"{self.root}/{path}" in self._files:
+            self._files[f"{self.root}/{path}"] = _State(inode, size, mtime)
+
+    def _note_owner(self, path: str, name: str) -> None:
+        if name.endswith(".jsonl"):
+            self._note_file(path)
+        elif layout.is_part(0, name):
+            for origin in self._note_folder(path):
+                if layout.is_part(1, origin):
+                    self._note_log(f"{path}/{origin}")
+
+    def _note_log(self, path: str) -> None:
+        for folder in self._note_folder(path):
+            if layout.is_part(2, folder):
+                names = [name for name in self._note_folder(f"{path}/{folder}") if layout.is_part(3, name)]
+                for name in layout.ends_of_runs(names):
+                    self._note_file(f"{path}/{folder}/{name}")
+
+    def _note_file(self, path: str) -> None:
+        self._files[path] = _state(path)
+
+    def _note_folder(self, path: str) -> list[str]:
+        """Notes a folder; what is in it."""
+        state = self._folders[path] = _folder_state(path)
+        names = _names(path)
+        if state is not None and time.time_ns() - state.mtime < SETTLED:
+            self._unsettled[path] = names
+        return names
+
+
+def _state(path: str) -> _State | None:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return _State(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _folder_state(path: str) -> _State | None:
+    state = _state(path)
+    return state and state._replace(size=0)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
