@@ -59,6 +59,7 @@ def small():
     """Few are many: what is kept for long runs and for wide messages happens in short logs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unread, "_LONG", 2)
+        patch.setattr(unread, "_FEW", 4)
         patch.setattr(fold_tally, "_MOST", 2)
         yield
 

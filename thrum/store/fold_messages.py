@@ -15,7 +15,7 @@ from typing import Any
 from thrum.core import clock, layout, routing
 from thrum.core.codec import Event, decode
 from thrum.store import fold_tally
-from thrum.store.fold_tally import EVERY, Tally
+from thrum.store.fold_tally import EVERY, Tally, Topics
 from thrum.store.stated import Stated, read
 from thrum.store.unread import Readers
 
@@ -25,7 +25,8 @@ _NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
 _FILE = "INSERT OR IGNORE INTO audience VALUES (?, ?, ?, ?)"
 _MANY = 500
 _EVERYONE = (routing.EVERYONE,)
-_TAGGED = ("scopes", "refs")
+_Filed = tuple[str, int, str, str]
+"""A row of the table `audience`."""
 
 
 class MessageFold:
@@ -169,23 +170,21 @@ class MessageFold:
 
     def _file_messages(self, batch: Sequence[Stated]) -> None:
         """Files new messages, and notes what they carry."""
-        rows = list[tuple[str, int, str, str]]()
-        tags = list[tuple[str, str, str, int, str]]()
+        rows, tags, count = list[_Filed](), list[tuple[str, str, str, int, str]](), self._tally.count
         for stated in batch:
             event, at = stated.event, stated.at
             message_id, author = event["message_id"], event["agent_id"]
-            addresses = [address for address in routing.audience(event) if address != author]
+            addresses, tagged = routing.audience(event), fold_tally.tags(event)
+            if author in addresses:
+                addresses = tuple(address for address in addresses if address != author)
             rows += [(address, at, message_id, author) for address in addresses]
-            self._tally.count(fold_tally.topics(event), (EVERY, *addresses), author, 1)
-            tags += [
-                (kind, pair["type"], pair["value"], at, message_id)
-                for kind in _TAGGED
-                for pair in event.get(kind) or ()
-            ]
-            tags += [(fold_tally.LOOSE, topic, "", at, message_id) for topic in fold_tally.loose_topics(event)]
-            self._readers.touch(message_id)
+            tags += [(kind, type_, value, at, message_id) for kind, type_, value in tagged]
+            topics = fold_tally.topics(tagged)
+            count(topics, (EVERY, *addresses), author, 1)
+            if topics.loose:
+                tags += [(fold_tally.LOOSE, topic, "", at, message_id) for topic in topics.loose]
+        self._readers.file_new(rows)
         self.sql.executemany(_FILE, rows)
-        self._readers.file(rows)
         self.sql.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
 
     def _adopt_roots(self, message_ids: list[str]) -> None:
@@ -247,14 +246,14 @@ class MessageFold:
         query = "DELETE FROM audience WHERE address = ? AND at = ? AND message_id = ?"
         for address in {*routing.audience(event), *(self._members_of(thread_id) if thread_id else ())}:
             if self.sql.execute(query, (address, at, message_id)).rowcount:
-                self._tally.count(fold_tally.topics(event), (address,), author, -1)
+                self._tally.count(_topics(event), (address,), author, -1)
 
     def _discount(self, message_id: str) -> None:
         """Counts a message no longer, unless it was deleted before."""
         query = "SELECT agent_id, line FROM message WHERE message_id = ? AND deleted_at IS NULL"
         found = self.sql.execute(query, (message_id,)).fetchone()
         if found:
-            self._tally.count(fold_tally.topics(decode(found[1])), (EVERY,), found[0], -1)
+            self._tally.count(_topics(decode(found[1])), (EVERY,), found[0], -1)
 
     def _join_threads(self, batch: Sequence[Stated], fresh: dict[str, Stated]) -> None:
         for stated in batch:
@@ -265,8 +264,8 @@ class MessageFold:
             if fresh.get(event["message_id"]) is not stated:
                 self._file_in_thread(event["message_id"])
             elif routing.audience(event) != _EVERYONE:
-                members = self._members_of(thread_id) - {author}
-                self._file((name, stated.at, event["message_id"], author, stated.line) for name in members)
+                for name in self._members_of(thread_id) - {author}:
+                    self._file((name, stated.at, event["message_id"], author), event)
             self._join(thread_id, author)
 
     def _file_in_thread(self, message_id: str) -> None:
@@ -276,7 +275,8 @@ class MessageFold:
             "USING (thread_id) WHERE m.message_id = ? AND m.deleted_at IS NULL AND NOT m.everyone "
             "AND p.agent_id <> m.agent_id"
         )
-        self._file(self.sql.execute(query, (message_id,)).fetchall())
+        for *row, line in self.sql.execute(query, (message_id,)).fetchall():
+            self._file((row[0], row[1], row[2], row[3]), line)
 
     def _members_of(self, thread_id: str) -> set[str]:
         members = self._members.get(thread_id)
@@ -292,19 +292,20 @@ class MessageFold:
             members.add(agent_id)
             self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id))
             query = (
-                "SELECT ?1, at, message_id, agent_id, line FROM message WHERE thread_id = ?2 AND deleted_at IS NULL "
-                "AND NOT everyone AND agent_id <> ?1"
+                "SELECT ?1, at, message_id, agent_id, line FROM message m WHERE thread_id = ?2 AND deleted_at IS NULL "
+                "AND NOT everyone AND agent_id <> ?1 AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.address = ?1 "
+                "AND a.at = m.at AND a.message_id = m.message_id)"
             )
-            self._file(self.sql.execute(query, (agent_id, thread_id)).fetchall())
+            for *row, line in self.sql.execute(query, (agent_id, thread_id)).fetchall():
+                self._file((row[0], row[1], row[2], row[3]), line)
 
-    def _file(self, rows: Iterable[tuple[str, int, str, str, bytes]]) -> None:
-        """Files messages that may be there already; each row ends with the message's line."""
-        for address, at, message_id, author, line in rows:
-            self._readers.touch(message_id)
-            row = (address, at, message_id, author)
-            if self.sql.execute(_FILE, row).rowcount:
-                self._readers.file([row])
-                self._tally.count(fold_tally.topics(decode(line)), (address,), author, 1)
+    def _file(self, row: _Filed, said: Event | bytes) -> None:
+        """Files a message, created by this event or line, where it may stand already."""
+        self._readers.touch(row[2])
+        if self.sql.execute(_FILE, row).rowcount:
+            self._readers.file([row])
+            event = decode(said) if isinstance(said, bytes) else said
+            self._tally.count(_topics(event), row[:1], row[3], 1)
 
     def _settle_text(self, message_id: str, owner: str) -> bool:
         where, who = "WHERE message_id = ? AND owner = ?", (message_id, owner)
@@ -335,6 +336,10 @@ def _scopes(event: Event) -> str:
     return json.dumps([{"type": type_, "value": value} for type_, value in pairs], ensure_ascii=False)
 
 
+def _topics(event: Event) -> Topics:
+    return fold_tally.topics(fold_tally.tags(event))
+
+
 def _thread_from(message_id: str) -> str:
     return "thr_" + message_id.removeprefix("msg_")
 
@@ -359,7 +364,7 @@ def _row(stated: Stated) -> tuple[Any, ...]:
         source.owner,
         event["agent_id"],
         event.get("thread_id") or None,
-        routing.audience(event) == _EVERYONE,
+        bool(event.get("everyone")) or routing.audience(event) == _EVERYONE,
         at,
         event.get("priority") or "normal",
         line,

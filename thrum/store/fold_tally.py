@@ -9,8 +9,9 @@ line could make rows by the square of its length. What v0.1.0 addressed to `@wor
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, product
+from typing import NamedTuple
 
 from thrum.core import routing
 from thrum.core.codec import Event
@@ -20,8 +21,19 @@ EVERY = "**"
 LOOSE = "loose"
 """The kind of the tags that are topics of a message which has too many of them to be counted."""
 _MOST = 5
-_PLAIN = ("",)
+_TAGGED = ("scopes", "refs")
 _MOVE = "INSERT INTO tally VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET messages = messages + excluded.messages"
+
+
+Tag = tuple[str, str, str]
+"""`scopes` or `refs`, type, value."""
+
+
+class Topics(NamedTuple):
+    """What a message is counted under, beside itself, and what it is listed under because it has too much of that."""
+
+    counted: tuple[str, ...]
+    loose: tuple[str, ...]
 
 
 class Tally:
@@ -29,20 +41,21 @@ class Tally:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.sql = connection
-        self._moved: dict[tuple[str, str, str], int] = {}
+        self._moved: dict[tuple[tuple[str, ...], tuple[str, ...], str], int] = {}
 
-    def count(self, topics: Iterable[str], addresses: Iterable[str], author: str, number: int) -> None:
+    def count(self, topics: Topics, addresses: tuple[str, ...], author: str, number: int) -> None:
         """`number` more (or, below 0, less) messages of `author` with these topics under each of these addresses."""
-        moved = self._moved
-        for address in addresses:
-            if address[:1] != "@":
-                for topic in topics:
-                    key = topic, address, author
-                    moved[key] = moved.get(key, 0) + number
+        key = topics.counted, addresses, author
+        self._moved[key] = self._moved.get(key, 0) + number
 
     def flush(self) -> None:
         """Writes the counts down."""
-        self.sql.executemany(_MOVE, [(*key, number) for key, number in self._moved.items() if number])
+        moved: dict[tuple[str, str, str], int] = {}
+        for (topics, addresses, author), number in self._moved.items():
+            for topic, address in product(topics, addresses):
+                if address[:1] != "@":
+                    moved[topic, address, author] = moved.get((topic, address, author), 0) + number
+        self.sql.executemany(_MOVE, [(*key, number) for key, number in moved.items() if number])
         self._moved.clear()
 
 
@@ -61,26 +74,17 @@ def both(one: str, other: str) -> str:
     return " ".join(sorted((one, other)))
 
 
-def topics(event: Event) -> Sequence[str]:
-    """The topics under which a message is counted."""
-    scopes, words = _single(event)
+def tags(event: Event) -> tuple[Tag, ...]:
+    """What a message is tagged with."""
+    return tuple([(kind, pair["type"], pair["value"]) for kind in _TAGGED for pair in event.get(kind) or ()])
+
+
+@lru_cache(maxsize=4096)
+def topics(tagged: tuple[Tag, ...]) -> Topics:
+    """The topics of a message with these tags."""
+    scopes = {scope_topic(type_, value) for kind, type_, value in tagged if kind == "scopes"}
+    refs = [{"type": type_, "value": value} for kind, type_, value in tagged if kind == "refs"]
+    words = {mention_topic(word) for word in routing.mentions(refs)}
     if len(scopes) + len(words) > _MOST:
-        return _PLAIN
-    if len(words) > 1:
-        return (*_PLAIN, *scopes, *words, *(both(*pair) for pair in combinations(words, 2)))
-    return (*_PLAIN, *scopes, *words)
-
-
-def loose_topics(event: Event) -> Sequence[str]:
-    """The topics of a message that has too many to be counted; () for any other."""
-    scopes, words = _single(event)
-    return (*scopes, *words) if len(scopes) + len(words) > _MOST else ()
-
-
-def _single(event: Event) -> tuple[set[str], set[str]]:
-    """The topics of every scope, and of every name mentioned."""
-    scopes, refs = event.get("scopes"), event.get("refs")
-    return (
-        {scope_topic(pair["type"], pair["value"]) for pair in scopes} if scopes else set(),
-        {mention_topic(word) for word in routing.mentions(refs)} if refs else set(),
-    )
+        return Topics(("",), (*scopes, *words))
+    return Topics(("", *scopes, *words, *(both(*pair) for pair in combinations(words, 2))), ())

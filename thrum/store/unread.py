@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from thrum.core import clock, routing
@@ -23,6 +24,8 @@ VISIBLE = (
 READ = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = {id} AND r.agent_id = :me)"
 _LONG = 64
 """Messages; shorter runs of read ones are not worth a span."""
+_FEW = 1000
+"""Unread messages; where there are not so many, spans lie between them."""
 _SPAN = "c.at BETWEEN :lo AND :hi"
 INBOX = tuple(f"audience c WHERE c.address = :{address} AND c.author <> :me" for address in ADDRESSES)
 """The inbox, as rows `c` of the table `audience`; what several of these hold counts once."""
@@ -99,6 +102,13 @@ class Readers:
         """To be told which rows of the table `audience` are new: nothing says that they are read."""
         if not self._is_whole:
             self._filed.update({(address, at): None for address, at, _, _ in rows})
+
+    def file_new(self, rows: Sequence[tuple[str, int, str, str]]) -> None:
+        """To be told, before they are stored, which rows messages have that nobody had yet."""
+        if not self._is_whole:
+            for row in rows:
+                self.touch(row[2])
+            self.file(rows)
 
     def change_roles(self, batch: Sequence[Stated]) -> None:
         """To be called before agents are registered: what is filed under a role may become their mail, or no longer be."""
@@ -209,9 +219,30 @@ class Readers:
 
     def _survey(self, agent_id: str) -> None:
         """Looks at an agent's whole inbox once."""
+        asked = arguments(self.sql, agent_id)
+        number, found = self._glance(asked) or self._read_through(asked)
+        self.sql.execute(_SEE, (agent_id, number))
+        self.sql.executemany("INSERT INTO skip VALUES (?, ?, ?)", [(agent_id, hi, lo) for lo, hi in found])
+
+    def _glance(self, asked: Arguments) -> tuple[int, list[Span]] | None:
+        """How much is read, and spans of it, where little is unread and nothing was addressed to a word."""
+        if self.sql.execute("SELECT 1 FROM audience WHERE address IN (:a2, :a3) LIMIT 1", asked).fetchone():
+            return None
+        whole = {**asked, "lo": 0, "hi": clock.LATEST, "few": _FEW}
+        unread = [row[0] for row in self.sql.execute(f"{_UNREAD} ORDER BY 1, 2 LIMIT :few", whole)]
+        if len(unread) == _FEW:
+            return None
+        # Without words, nothing is filed under more than one address of an agent.
+        number = sum(self.sql.execute(f"SELECT COUNT(*) FROM {part}", asked).fetchone()[0] for part in INBOX)
+        ends = [-1, *unread, self._newest(asked, 0) + 1]
+        spans = [(before + 1, after - 1) for before, after in pairwise(ends)]
+        return number - len(unread), [(lo, hi) for lo, hi in spans if lo <= hi and self._is_long(asked, lo, hi)]
+
+    def _read_through(self, asked: Arguments) -> tuple[int, list[Span]]:
+        """The same, by reading everything."""
         number = run = lo = last = 0
         found = list[Span]()
-        for last, _, is_read in self.sql.execute(f"{_ALL} ORDER BY 1, 2", arguments(self.sql, agent_id)):
+        for last, _, is_read in self.sql.execute(f"{_ALL} ORDER BY 1, 2", asked):
             if is_read:
                 run += 1
                 continue
@@ -220,8 +251,7 @@ class Readers:
             number, run, lo = number + run, 0, last + 1
         if run >= _LONG and lo <= last:
             found.append((lo, last))
-        self.sql.execute(_SEE, (agent_id, number + run))
-        self.sql.executemany("INSERT INTO skip VALUES (?, ?, ?)", [(agent_id, hi, lo) for lo, hi in found])
+        return number + run, found
 
 
 _MARK = "INSERT OR IGNORE INTO read_mark VALUES (?, ?)"
