@@ -286,9 +286,12 @@ class MessageFold:
         return members
 
     def _join(self, thread_id: str, agent_id: str) -> None:
-        """Makes an agent take part in a thread: all of its mail is the agent's from now on."""
+        """Makes an agent take part in a thread: all of its mail is the agent's from now on.
+
+        A name that is an address of many (a log may state any) takes part in nothing: the thread would become everyone's mail.
+        """
         members = self._members_of(thread_id)
-        if agent_id not in members:
+        if agent_id not in members and agent_id[0] not in "*@":
             members.add(agent_id)
             self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id))
             query = (
