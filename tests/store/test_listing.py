@@ -228,3 +228,81 @@ def is_cheap(step):
     """Whether a step of a plan looks up what it needs: no table from end to end, nothing sorted or kept in between."""
     is_whole = step.startswith("SCAN") and step != "SCAN CONSTANT ROW" and "json_each" not in step
     return not (is_whole or "TEMP B-TREE" in step or "MATERIALIZE" in step)
+
+
+def unread_of(branch, agent_id):
+    branch.catch_up()
+    newest_first = branch.mail.page(agent_id, Filter(unread=True), 50, 1)
+    assert_lists_are_plain(branch, [agent_id], [Filter(), Filter(unread=True)])
+    return [m["body"]["content"] for m in newest_first.messages], newest_first.total
+
+
+@pytest.fixture
+def read(branch):
+    """A branch on which bob, a reviewer, has read all there is: a span of twelve messages in which nothing is unread."""
+    said = [kit.message("ann", f"number {n}", at=10 * n) for n in range(12)]
+    marks = kit.event("message.read", agent_id="bob", message_ids=[m["message_id"] for m in said])
+    branch.say("bob", kit.register("bob", "reviewer"), marks)
+    branch.say("ann", *said)
+    assert unread_of(branch, "bob") == ([], 0)
+    branch.say("bob", {**marks, "event_id": "evt_again", "message_ids": []})
+    return branch
+
+
+def spans_of(branch):
+    return branch.projection.connection.execute("SELECT lo, hi FROM skip WHERE agent_id = 'bob'").fetchall()
+
+
+@pytest.mark.parametrize("how", [{}, {"to": ["bob"]}, {"refs": [{"type": "mention", "value": "reviewer"}]}])
+def test_late_mail_with_an_old_time_is_unread_in_the_middle_of_what_is_read(read, how):
+    read.projection.rebuild()
+    (whole,) = spans_of(read)
+    late = kit.message("ann", "late", at=55, **how)
+    read.say("ann", late)
+    assert unread_of(read, "bob") == (["late"], 1) and len(spans_of(read)) == 2
+    read.say("bob", kit.event("message.read", agent_id="bob", message_ids=[late["message_id"]]))
+    assert unread_of(read, "bob") == ([], 0) and spans_of(read) == [whole]
+
+
+def test_mail_of_a_new_role_is_unread_in_the_middle_of_what_is_read(read):
+    read.say("ann", kit.message("ann", "for testers", at=55, refs=[{"type": "mention", "value": "tester"}]))
+    read.catch_up()
+    read.projection.rebuild()
+    assert unread_of(read, "bob") == ([], 0) and len(spans_of(read)) == 1
+    read.say("bob", kit.register("bob", "tester", 1, version=2))
+    assert unread_of(read, "bob") == (["for testers"], 1)
+    read.say("bob", kit.register("bob", "reviewer", 2, version=3))
+    assert unread_of(read, "bob") == ([], 0)
+
+
+def test_a_thread_that_is_joined_late_brings_unread_mail_of_old_times(read):
+    said = kit.message("ann", "in a thread", at=55, to=["cat"], thread_id="thr_1")
+    read.say("ann", said)
+    read.catch_up()
+    read.projection.rebuild()
+    assert unread_of(read, "bob") == ([], 0) and len(spans_of(read)) == 1
+    read.say("bob", kit.message("bob", "me too", at=130, to=["cat"], thread_id="thr_1"))
+    assert unread_of(read, "bob") == (["in a thread"], 1)
+    read.say("ann", kit.event("message.delete", message_id=said["message_id"]))
+    assert unread_of(read, "bob") == ([], 0)
+
+
+def test_totals_count_what_mentions_two_names_once_and_not_what_is_deleted(branch):
+    both = [{"type": "mention", "value": "ann"}, {"type": "mention", "value": "@reviewer"}]
+    said = [kit.message("cat", at=n, everyone=True, refs=both) for n in range(3)]
+    branch.say("cat", *said)
+    branch.catch_up()
+    asked = [Filter(mention=("ann", "reviewer"), everything=True), Filter(mention=("ann",)), Filter(everything=True)]
+    assert [branch.mail.page("bob", wanted, 9, 1).total for wanted in asked] == [3, 3, 3]
+    branch.say("cat", kit.event("message.delete", message_id=said[1]["message_id"]))
+    branch.catch_up()
+    assert [branch.mail.page("bob", wanted, 9, 1).total for wanted in asked] == [2, 2, 2]
+
+
+def test_a_message_with_many_topics_is_found_and_counted_under_each(branch):
+    scopes = [{"type": "module", "value": f"part {n}"} for n in range(9)]
+    branch.say("cat", kit.message("cat", scopes=scopes), kit.message("cat", scopes=scopes[:1]))
+    branch.catch_up()
+    rows = branch.projection.connection.execute("SELECT COUNT(*) FROM tally").fetchone()[0]
+    totals = [branch.mail.page("bob", Filter(scope=("module", f"part {n}")), 9, 1).total for n in range(10)]
+    assert totals == [2, *[1] * 8, 0] and rows == 4
