@@ -61,7 +61,9 @@ def small():
         patch.setattr(unread, "_LONG", 2)
         patch.setattr(unread, "_FEW", 4)
         patch.setattr(fold_tally, "_MOST", 2)
+        fold_tally.topics.cache_clear()
         yield
+    fold_tally.topics.cache_clear()
 
 
 class Plain:
