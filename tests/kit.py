@@ -219,7 +219,7 @@ def dump(connection, *, without=("seq",)):
         columns = [column[0] for column in cursor.description]
         kept = [i for i, column in enumerate(columns) if not (name == "message" and column in without)]
         rows = [{columns[i]: row[i] for i in kept} for row in cursor]
-        if name == "tally":
+        if name in schema.COUNTED:
             rows = [row for row in rows if row["messages"]]
         found[name] = sorted(rows, key=repr)
     return found

@@ -351,3 +351,13 @@ def test_nobody_takes_anothers_thread_by_claiming_it_earlier(branch):
     copied = {**begun, "created_by": "mallory", "authored_by": "ann", "title": "lies"}
     said = ("ann", begun), ("mallory", forged), ("mallory", copied)
     assert owners(branch, "thread", "title", *said) == {"plans"}
+
+
+@pytest.mark.parametrize("name", ["*", "@implementer", "@bob"])
+def test_nobody_makes_a_thread_everyones_mail_by_taking_part_under_an_address_of_many(branch, name):
+    branch.say("bob", kit.register("bob"))
+    branch.say("user_eve", kit.message(name, authored_by="user:eve", to=["zed"], thread_id="thr_1"))
+    branch.say("ann", kit.message("ann", "for cat", to=["cat"], thread_id="thr_1"))
+    branch.catch_up()
+    assert ids_of(branch, "bob") == [] and branch.mail.page("bob", Filter(), 9, 1).total == 0
+    assert branch.mail.participants("thr_1") == ["ann"]

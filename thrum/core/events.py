@@ -92,6 +92,7 @@ _CONTEXT_TEXTS = ("session_id", "branch", "git_updated_at", "current_task", "int
 _CONTEXT_LISTS = ("unmerged_commits", "uncommitted_files", "changed_files")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*\Z")
 _NONE = type(None)
+_TEXT = frozenset((str,))
 _TEXT_OR_NONE = (str, _NONE)
 _Look = Callable[[str, Any], None]
 
@@ -114,17 +115,14 @@ def check(event: Event) -> None:
     elif type(event_id) is not str:
         raise BadLine("event_id is no text")
     if kind in _REQUIRED:
-        _check_fields(event, _shape(kind, tuple(event), tuple(map(type, event.values()))))
-
-
-def _check_fields(event: Event, shape: _Shape) -> None:
-    if shape.fault:
-        raise BadLine(shape.fault)
-    for field in shape.names:
-        if not event[field]:
-            raise BadLine(f"{field} is empty")
-    for field, check_inside in shape.nested:
-        check_inside(field, event[field])
+        fault, names, nested = _shape(kind, tuple(event), tuple(map(type, event.values())))
+        if fault:
+            raise BadLine(fault)
+        for field in names:
+            if not event[field]:
+                raise BadLine(f"{field} is empty")
+        for field, check_inside in nested:
+            check_inside(field, event[field])
 
 
 class _Shape(NamedTuple):
@@ -167,12 +165,13 @@ def _check_number(field: str, value: int) -> None:
 
 
 def _check_addresses(field: str, items: list[Any]) -> None:
-    if not all(type(word) is str and _is_address(word) for word in items):
-        raise BadLine(f"{field} is no list of agents")
+    for word in items:
+        if type(word) is not str or not _is_address(word):
+            raise BadLine(f"{field} is no list of agents")
 
 
 def _check_words(field: str, items: list[Any]) -> None:
-    if not all(type(word) is str for word in items):
+    if not set(map(type, items)) <= _TEXT:
         raise BadLine(f"{field} is no list of texts")
 
 
@@ -190,9 +189,8 @@ def _check_pairs(field: str, pairs: list[Any]) -> None:
 def _check_body(field: str, body: dict[str, Any]) -> None:
     if type(body.get("content")) is not str:
         raise BadLine(f"{field}.content is no text")
-    for part in ("format", "structured"):
-        if type(body.get(part)) not in _TEXT_OR_NONE:
-            raise BadLine(f"{field}.{part} is no text")
+    if type(body.get("format")) not in _TEXT_OR_NONE or type(body.get("structured")) not in _TEXT_OR_NONE:
+        raise BadLine(f"{field}.format or .structured is no text")
 
 
 def _check_contexts(_: str, contexts: list[Any]) -> None:

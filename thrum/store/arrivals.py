@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from thrum.core import clock
 from thrum.core.codec import decode
 from thrum.core.ids import ALPHABET
-from thrum.store.fold_messages import unread_arguments
-from thrum.store.mailbox import VISIBLE
+from thrum.store import unread
+from thrum.store.unread import VISIBLE
 
 _MILLISECOND = 1_000_000
 
@@ -71,7 +71,7 @@ class Arrivals:
         """What came in between two cursors and an agent's inbox shows, in order; each message once, however often edited."""
         sql = self._connect()
         arguments = {
-            **unread_arguments(sql, agent_id),
+            **unread.arguments(sql, agent_id),
             "instant": cursor.instant,
             "top": until.seq,
             "last": until.changes,

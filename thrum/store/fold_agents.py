@@ -9,6 +9,7 @@ from typing import Any
 
 from thrum.core import clock, events
 from thrum.store.stated import Stated, rank
+from thrum.store.unread import Readers
 
 _CONTEXT = (
     "INSERT INTO context VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rank = excluded.rank, "
@@ -27,8 +28,9 @@ _PAIR = (
 class AgentFold:
     """Applies statements about agents and sessions to a database, inside the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.sql = connection
+    def __init__(self, connection: sqlite3.Connection, readers: Readers) -> None:
+        """`readers`: who is to be told when a role changes."""
+        self.sql, self._readers = connection, readers
 
     def see(self, batch: Sequence[Stated]) -> None:
         """Whatever an agent states shows that it was there."""
@@ -45,7 +47,8 @@ class AgentFold:
         )
 
     def register(self, batch: Sequence[Stated]) -> None:
-        """`agent.register`: who an agent is. A new role changes which mail is its, so its unread floor starts over."""
+        """`agent.register`: who an agent is. A new role may change which mail is its."""
+        self._readers.change_roles(batch)
         self.sql.executemany(
             "INSERT INTO agent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET kind = excluded.kind, "
             "role = excluded.role, module = excluded.module, display = excluded.display, worktree = excluded.worktree, "
@@ -53,7 +56,6 @@ class AgentFold:
             "version = excluded.version, rank = excluded.rank WHERE excluded.rank > rank",
             [_agent_row(stated) for stated in batch],
         )
-        self.sql.executemany("UPDATE reader SET floor = 0 WHERE agent_id = ?", [(s.event["agent_id"],) for s in batch])
 
     def retire(self, batch: Sequence[Stated]) -> None:
         """`agent.cleanup`: the agent is gone, until it registers with a higher version."""

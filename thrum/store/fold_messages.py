@@ -14,23 +14,30 @@ from typing import Any
 
 from thrum.core import clock, layout, routing
 from thrum.core.codec import Event, decode
+from thrum.store import fold_tally
+from thrum.store.fold_tally import EVERY, Tally, Topics
 from thrum.store.stated import Stated, read
+from thrum.store.unread import Readers
 
 _COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends"
 _INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
 _FILE = "INSERT OR IGNORE INTO audience VALUES (?, ?, ?, ?)"
 _MANY = 500
 _EVERYONE = (routing.EVERYONE,)
-_TAGGED = ("scopes", "refs")
+_Filed = tuple[str, int, str, str]
+"""A row of the table `audience`."""
 
 
 class MessageFold:
     """Applies statements about messages to a database, inside the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.sql = connection
-        self._lowest: dict[str, int] = {}
-        self._marked: set[str] = set()
+    def __init__(self, connection: sqlite3.Connection, readers: Readers) -> None:
+        """`readers`: who is to be told of every row of the table `audience` that comes or goes."""
+        self.sql, self._readers = connection, readers
+        self._tally = Tally(connection)
+        self._members: dict[str, set[str]] = {}
+        """Who takes part in the threads that were looked at."""
 
     def create(self, batch: Sequence[Stated]) -> None:
         """`message.create`: files each message under its audience; a second create of one id keeps the winner."""
@@ -42,7 +49,7 @@ class MessageFold:
             self._contest(claims.pop(message_id))
         fresh = list(claims)
         self._adopt_roots(fresh)
-        self._join_threads([stated for stated in batch if stated.event.get("thread_id")])
+        self._join_threads(batch, claims)
         self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))
 
     def _weigh(self, batch: Sequence[Stated]) -> dict[str, Stated]:
@@ -80,9 +87,8 @@ class MessageFold:
 
     def mark(self, batch: Sequence[Stated]) -> None:
         """`message.read`: the agent has read these."""
-        rows = [(message_id, s.event["agent_id"]) for s in batch for message_id in s.event["message_ids"]]
-        self.sql.executemany("INSERT OR IGNORE INTO read_mark VALUES (?, ?)", rows)
-        self._marked.update(agent_id for _, agent_id in rows)
+        for stated in batch:
+            self._readers.mark(stated.event["agent_id"], stated.event["message_ids"])
 
     def thread(self, batch: Sequence[Stated]) -> None:
         """`thread.create`: whose id proves it wins, else the earliest; its creator takes part."""
@@ -119,19 +125,9 @@ class MessageFold:
                 changed += [message_id] if said_anew or deleted else []
         return changed
 
-    def finish(self) -> None:
-        """Brings every reader's floor (below it nothing is unread) in line with this batch."""
-        for address, at in self._lowest.items():
-            everybody = address[0] in "*@"
-            where = "floor > ?" if everybody else "floor > ? AND agent_id = ?"
-            self.sql.execute(
-                f"UPDATE reader SET floor = ? WHERE {where}",
-                (at, at) if everybody else (at, at, address),
-            )
-        for agent_id in self._marked:
-            self._raise_floor(agent_id)
-        self._lowest.clear()
-        self._marked.clear()
+    def flush(self) -> None:
+        """Writes down what was counted."""
+        self._tally.flush()
 
     def _note_changes(self, message_ids: Iterable[str]) -> None:
         """Settles messages, and notes which of them are not what they were when they arrived."""
@@ -159,36 +155,37 @@ class MessageFold:
 
     def _insert(self, batch: list[Stated]) -> list[str]:
         """Stores and files messages; the ids of those that were there already, which are left alone."""
-        before = self.sql.total_changes
+        before, newest = self.sql.total_changes, self.sql.execute(_NEWEST).fetchone()[0]
         self.sql.executemany(_INSERT, map(_row, batch))
-        known = self._standing_elsewhere(batch) if self.sql.total_changes - before < len(batch) else []
+        known = self._older(batch, newest) if self.sql.total_changes - before < len(batch) else []
         passed = set(known)
         self._file_messages([s for s in batch if s.event["message_id"] not in passed] if known else batch)
         return known
 
-    def _standing_elsewhere(self, batch: list[Stated]) -> list[str]:
-        """Ids of those messages whose row is not the one just stored."""
-        query = "SELECT path, ends, line FROM message WHERE message_id = ?"
-        rows = ((s.event["message_id"], (s.source.path, s.ends, s.line)) for s in batch)
-        return [message_id for message_id, row in rows if self.sql.execute(query, (message_id,)).fetchone() != row]
+    def _older(self, batch: list[Stated], newest: int) -> list[str]:
+        """Ids of those messages that were there when `newest` was the newest row."""
+        query = "SELECT 1 FROM message WHERE message_id = ? AND seq <= ?"
+        ids = (stated.event["message_id"] for stated in batch)
+        return [message_id for message_id in ids if self.sql.execute(query, (message_id, newest)).fetchone()]
 
     def _file_messages(self, batch: Sequence[Stated]) -> None:
-        self._file(
-            [
-                (address, stated.at, stated.event["message_id"], stated.event["agent_id"])
-                for stated in batch
-                for address in routing.audience(stated.event)
-                if address != stated.event["agent_id"]
-            ]
-        )
-        tags = [
-            (kind, pair["type"], pair["value"], stated.at, stated.event["message_id"])
-            for stated in batch
-            for kind in _TAGGED
-            for pair in stated.event.get(kind) or ()
-        ]
-        if tags:
-            self.sql.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
+        """Files new messages, and notes what they carry."""
+        rows, tags, count = list[_Filed](), list[tuple[str, str, str, int, str]](), self._tally.count
+        for stated in batch:
+            event, at = stated.event, stated.at
+            message_id, author = event["message_id"], event["agent_id"]
+            addresses, tagged = routing.audience(event), fold_tally.tags(event)
+            if author in addresses:
+                addresses = tuple(address for address in addresses if address != author)
+            rows += [(address, at, message_id, author) for address in addresses]
+            tags += [(kind, type_, value, at, message_id) for kind, type_, value in tagged]
+            topics = fold_tally.topics(tagged)
+            count(topics, (EVERY, *addresses), author, 1)
+            if topics.loose:
+                tags += [(fold_tally.LOOSE, topic, "", at, message_id) for topic in topics.loose]
+        self._readers.file_new(rows)
+        self.sql.executemany(_FILE, rows)
+        self.sql.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
 
     def _adopt_roots(self, message_ids: list[str]) -> None:
         """Puts those messages into their threads that somebody answered before they arrived."""
@@ -230,6 +227,7 @@ class MessageFold:
     def _replace(self, stated: Stated) -> None:
         message_id = stated.event["message_id"]
         self._unfile(message_id)
+        self._discount(message_id)
         self.sql.execute("DELETE FROM tag WHERE message_id = ?", (message_id,))
         self.sql.execute("DELETE FROM message WHERE message_id = ?", (message_id,))
         self._insert([stated])
@@ -241,43 +239,76 @@ class MessageFold:
 
     def _unfile(self, message_id: str) -> None:
         """Takes a message out of every inbox."""
-        query = "SELECT at, thread_id, line FROM message WHERE message_id = ?"
-        at, thread_id, line = self.sql.execute(query, (message_id,)).fetchone()
-        readers = self.sql.execute("SELECT agent_id FROM participant WHERE thread_id = ?", (thread_id,)).fetchall()
-        self.sql.executemany(
-            "DELETE FROM audience WHERE address = ? AND at = ? AND message_id = ?",
-            [(address, at, message_id) for address in {*routing.audience(decode(line)), *(row[0] for row in readers)}],
-        )
+        self._readers.touch(message_id)
+        query = "SELECT at, thread_id, agent_id, line FROM message WHERE message_id = ?"
+        at, thread_id, author, line = self.sql.execute(query, (message_id,)).fetchone()
+        event = decode(line)
+        query = "DELETE FROM audience WHERE address = ? AND at = ? AND message_id = ?"
+        for address in {*routing.audience(event), *(self._members_of(thread_id) if thread_id else ())}:
+            if self.sql.execute(query, (address, at, message_id)).rowcount:
+                self._tally.count(_topics(event), (address,), author, -1)
 
-    def _join_threads(self, batch: list[Stated]) -> None:
+    def _discount(self, message_id: str) -> None:
+        """Counts a message no longer, unless it was deleted before."""
+        query = "SELECT agent_id, line FROM message WHERE message_id = ? AND deleted_at IS NULL"
+        found = self.sql.execute(query, (message_id,)).fetchone()
+        if found:
+            self._tally.count(_topics(decode(found[1])), (EVERY,), found[0], -1)
+
+    def _join_threads(self, batch: Sequence[Stated], fresh: dict[str, Stated]) -> None:
         for stated in batch:
-            self._file_in_thread(stated.event["message_id"])
-            self._join(stated.event["thread_id"], stated.event["agent_id"])
+            event = stated.event
+            thread_id, author = event.get("thread_id"), event["agent_id"]
+            if not thread_id:
+                continue
+            if fresh.get(event["message_id"]) is not stated:
+                self._file_in_thread(event["message_id"])
+            elif routing.audience(event) != _EVERYONE:
+                for name in self._members_of(thread_id) - {author}:
+                    self._file((name, stated.at, event["message_id"], author), event)
+            self._join(thread_id, author)
 
     def _file_in_thread(self, message_id: str) -> None:
         """Files a message of a thread under everyone who takes part in it."""
         query = (
-            "SELECT p.agent_id, m.at, m.message_id, m.agent_id FROM message m JOIN participant p USING (thread_id) "
-            "WHERE m.message_id = ? AND m.deleted_at IS NULL AND NOT m.everyone AND p.agent_id <> m.agent_id"
+            "SELECT p.agent_id, m.at, m.message_id, m.agent_id, m.line FROM message m JOIN participant p "
+            "USING (thread_id) WHERE m.message_id = ? AND m.deleted_at IS NULL AND NOT m.everyone "
+            "AND p.agent_id <> m.agent_id"
         )
-        self._file(self.sql.execute(query, (message_id,)).fetchall())
+        for *row, line in self.sql.execute(query, (message_id,)).fetchall():
+            self._file((row[0], row[1], row[2], row[3]), line)
+
+    def _members_of(self, thread_id: str) -> set[str]:
+        members = self._members.get(thread_id)
+        if members is None:
+            query = "SELECT agent_id FROM participant WHERE thread_id = ?"
+            members = self._members[thread_id] = {row[0] for row in self.sql.execute(query, (thread_id,))}
+        return members
 
     def _join(self, thread_id: str, agent_id: str) -> None:
-        """Makes an agent take part in a thread: all of its mail is the agent's from now on."""
-        joined = self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id)).rowcount
-        if joined:
-            query = (
-                "SELECT ?1, at, message_id, agent_id FROM message WHERE thread_id = ?2 AND deleted_at IS NULL "
-                "AND NOT everyone AND agent_id <> ?1"
-            )
-            self._file(self.sql.execute(query, (agent_id, thread_id)).fetchall())
+        """Makes an agent take part in a thread: all of its mail is the agent's from now on.
 
-    def _file(self, rows: list[tuple[str, int, str, str]]) -> None:
-        self.sql.executemany(_FILE, rows)
-        lowest = self._lowest
-        for address, at, _, _ in rows:
-            if at < lowest.get(address, clock.LATEST):
-                lowest[address] = at
+        A name that is an address of many (a log may state any) takes part in nothing: the thread would become everyone's mail.
+        """
+        members = self._members_of(thread_id)
+        if agent_id not in members and agent_id[0] not in "*@":
+            members.add(agent_id)
+            self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id))
+            query = (
+                "SELECT ?1, at, message_id, agent_id, line FROM message m WHERE thread_id = ?2 AND deleted_at IS NULL "
+                "AND NOT everyone AND agent_id <> ?1 AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.address = ?1 "
+                "AND a.at = m.at AND a.message_id = m.message_id)"
+            )
+            for *row, line in self.sql.execute(query, (agent_id, thread_id)).fetchall():
+                self._file((row[0], row[1], row[2], row[3]), line)
+
+    def _file(self, row: _Filed, said: Event | bytes) -> None:
+        """Files a message, created by this event or line, where it may stand already."""
+        self._readers.touch(row[2])
+        if self.sql.execute(_FILE, row).rowcount:
+            self._readers.file([row])
+            event = decode(said) if isinstance(said, bytes) else said
+            self._tally.count(_topics(event), row[:1], row[3], 1)
 
     def _settle_text(self, message_id: str, owner: str) -> bool:
         where, who = "WHERE message_id = ? AND owner = ?", (message_id, owner)
@@ -296,38 +327,20 @@ class MessageFold:
         if deletion is None:
             return False
         self._unfile(message_id)
+        self._discount(message_id)
         query = "UPDATE message SET deleted_at = ?1, delete_reason = ?2 WHERE message_id = ?3 "
         changed = self.sql.execute(query + "AND (deleted_at, delete_reason) IS NOT (?1, ?2)", (*deletion, message_id))
         return changed.rowcount > 0
-
-    def _raise_floor(self, agent_id: str) -> None:
-        self.sql.execute("INSERT OR IGNORE INTO reader VALUES (?, 0)", (agent_id,))
-        found = self.sql.execute(UNREAD_SINCE + " ORDER BY at LIMIT 1", unread_arguments(self.sql, agent_id)).fetchone()
-        floor = found[0] if found else clock.LATEST
-        self.sql.execute("UPDATE reader SET floor = ? WHERE agent_id = ?", (floor, agent_id))
-
-
-_UNREAD_AT = (
-    "SELECT at, message_id FROM audience a WHERE a.address = :{address} AND a.at >= :floor AND a.author <> :me "
-    "AND NOT EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = a.message_id AND r.agent_id = :me)"
-)
-UNREAD_SINCE = " UNION ".join(_UNREAD_AT.format(address=name) for name in ("a0", "a1", "a2", "a3"))
-"""What is unread for an agent, as (at, message_id): the one predicate; its arguments come from `unread_arguments`."""
-
-
-def unread_arguments(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any]:
-    """The named arguments of `UNREAD_SINCE` for an agent."""
-    role = sql.execute("SELECT role FROM agent WHERE agent_id = ?", (agent_id,)).fetchone()
-    floor = sql.execute("SELECT floor FROM reader WHERE agent_id = ?", (agent_id,)).fetchone()
-    named = list(routing.addresses(agent_id, role[0] if role else ""))
-    named += [""] * (4 - len(named))
-    return {"me": agent_id, "floor": floor[0] if floor else 0, **{f"a{i}": name for i, name in enumerate(named)}}
 
 
 def _scopes(event: Event) -> str:
     """A thread's scopes as JSON, each once, in an order of their own."""
     pairs = sorted({(pair["type"], pair["value"]) for pair in event.get("scopes") or ()})
     return json.dumps([{"type": type_, "value": value} for type_, value in pairs], ensure_ascii=False)
+
+
+def _topics(event: Event) -> Topics:
+    return fold_tally.topics(fold_tally.tags(event))
 
 
 def _thread_from(message_id: str) -> str:
@@ -354,7 +367,7 @@ def _row(stated: Stated) -> tuple[Any, ...]:
         source.owner,
         event["agent_id"],
         event.get("thread_id") or None,
-        routing.audience(event) == _EVERYONE,
+        bool(event.get("everyone")) or routing.audience(event) == _EVERYONE,
         at,
         event.get("priority") or "normal",
         line,

@@ -1,39 +1,24 @@
 """Every question about messages and threads, each asked in one place.
 
 Messages come in canonical order: by time, then id, the same on every machine. What is unread, and whom a message reaches, is
-decided by the one predicate in `core.routing` and its SQL twin `UNREAD_SINCE`.
+decided by the one predicate in `core.routing` and its SQL twin in unread.py.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from thrum.core import ids, routing
+from thrum.core import clock, ids, routing
 from thrum.core.codec import decode
 from thrum.core.selection import Filter
-from thrum.store.fold_messages import UNREAD_SINCE, unread_arguments
+from thrum.store import unread
+from thrum.store.listing import Listing
 from thrum.store.stated import version_of
 
 Json = dict[str, Any]
-_ANYONE = "SELECT at, message_id FROM message WHERE deleted_at IS NULL"
-_ADDRESSES = ("a0", "a1", "a2", "a3")
-_INBOX = " UNION ".join(
-    f"SELECT at, message_id FROM audience WHERE address = :{a} AND author <> :me" for a in _ADDRESSES
-)
-_INBOX_TOP = " UNION ".join(
-    f"SELECT * FROM (SELECT at, message_id FROM audience WHERE address = :{a} AND author <> :me "
-    "ORDER BY at DESC, message_id DESC LIMIT :top)"
-    for a in _ADDRESSES
-)
-VISIBLE = (
-    "m.agent_id <> :me AND EXISTS (SELECT 1 FROM audience a WHERE a.address IN (:a0, :a1, :a2, :a3) "
-    "AND a.at = m.at AND a.message_id = m.message_id)"
-)
-_DELETED = "m.message_id IN (SELECT value FROM json_each(:deleted))"
-READ = "EXISTS (SELECT 1 FROM read_mark r WHERE r.message_id = m.message_id AND r.agent_id = :me)"
+_UNREAD = Filter(unread=True)
 
 
 class Page(NamedTuple):
@@ -63,31 +48,20 @@ class Mailbox:
 
         `by_change`: in the order they were written or last edited.
         """
-        sql, arguments = self._connect(), self._arguments(agent_id)
-        arguments.update(_filter_arguments(wanted), size=size, skip=(number - 1) * size, top=number * size)
-        if wanted.with_deleted:
-            arguments["deleted"] = json.dumps(self._deleted(agent_id, arguments))
-        source, conditions = _source(wanted), _conditions(wanted)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        body = f"FROM ({source}) c JOIN message m ON m.message_id = c.message_id{where}"
-        order, time = "ASC" if ascending else "DESC", "COALESCE(m.changed, m.at)" if by_change else "c.at"
-        if not (conditions or ascending or by_change) and source == _INBOX:
-            body = f"FROM ({_INBOX_TOP}) c"
-        query = f"SELECT c.message_id {body} ORDER BY {time} {order}, c.message_id {order} LIMIT :size OFFSET :skip"
-        found = [row[0] for row in sql.execute(query, arguments)]
-        total = self._total(agent_id, arguments) if "LIMIT :top" in body else _count(sql, body, arguments)
+        sql = self._connect()
+        listing = Listing(sql, agent_id, wanted, self._deleted(agent_id) if wanted.with_deleted else ())
+        total, skip = listing.total(), (number - 1) * size
+        # Knowing how many there are, nobody looks for more to the end of a list.
+        found = listing.ids(max(min(size, total - skip), 0), skip, ascending=ascending, by_change=by_change)
         return Page(self.summaries(found, agent_id), total)
 
     def unread_count(self, agent_id: str) -> int:
         """How many messages the agent has not read: the number every surface shows."""
-        sql = self._connect()
-        return _count(sql, f"FROM ({UNREAD_SINCE})", unread_arguments(sql, agent_id))
+        return Listing(self._connect(), agent_id, _UNREAD).total()
 
     def unread_ids(self, agent_id: str) -> list[str]:
         """The ids of all messages the agent has not read, oldest first."""
-        sql = self._connect()
-        query = f"SELECT message_id FROM ({UNREAD_SINCE}) ORDER BY at, message_id"
-        return [row[0] for row in sql.execute(query, unread_arguments(sql, agent_id))]
+        return Listing(self._connect(), agent_id, _UNREAD).ids(clock.LATEST, 0, ascending=True)
 
     def owner(self, message_id: str) -> str:
         """The file stem of the one whose message it is: who alone may edit and delete it."""
@@ -148,7 +122,7 @@ class Mailbox:
         arguments = {"me": agent_id, "owner": ids.stem(agent_id), "size": size, "skip": (number - 1) * size}
         query = f"SELECT message_id FROM message {where} ORDER BY at DESC, message_id DESC LIMIT :size OFFSET :skip"
         found = [row[0] for row in sql.execute(query, arguments)]
-        total = _count(sql, f"FROM message {where}", arguments)
+        total = int(sql.execute(f"SELECT COUNT(*) FROM message {where}", arguments).fetchone()[0])
         messages = self.summaries(found)
         for message in messages:
             message["read_by"] = self.readers(message["message_id"])
@@ -200,9 +174,10 @@ class Mailbox:
         values = cursor.fetchone()
         return dict(zip([c[0] for c in cursor.description], values, strict=True)) if values else None
 
-    def _deleted(self, agent_id: str, arguments: Json) -> list[str]:
+    def _deleted(self, agent_id: str) -> list[str]:
         """The deleted messages that an inbox would show if they were not."""
-        addresses = {arguments[name] for name in _ADDRESSES}
+        arguments = unread.arguments(self._connect(), agent_id)
+        addresses = {arguments[name] for name in unread.ADDRESSES}
         query = "SELECT message_id, agent_id, thread_id, line FROM message WHERE deleted_at IS NOT NULL"
         threads = {
             row[0]
@@ -213,89 +188,6 @@ class Mailbox:
             for message_id, author, thread_id, line in self._connect().execute(query)
             if author != agent_id and (thread_id in threads or not addresses.isdisjoint(routing.audience(decode(line))))
         ]
-
-    def _arguments(self, agent_id: str) -> Json:
-        return unread_arguments(self._connect(), agent_id)
-
-    def _total(self, agent_id: str, arguments: Json) -> int:
-        """How many messages an inbox holds, from the running counts; only v0.1.0's mentions are counted one by one."""
-        sql = self._connect()
-        tally = dict(
-            sql.execute(
-                "SELECT address, messages FROM tally WHERE address IN ('*', '*' || :me, :me)", arguments
-            ).fetchall()
-        )
-        query = (
-            "SELECT COUNT(*) FROM (SELECT at, message_id FROM audience a WHERE address IN (:a2, :a3) AND author <> :me "
-            "AND NOT EXISTS (SELECT 1 FROM audience b WHERE b.address = :me AND b.at = a.at AND b.message_id = a.message_id) "
-            "GROUP BY at, message_id)"
-        )
-        mentioned = sql.execute(query, arguments).fetchone()[0]
-        return int(tally.get("*", 0) - tally.get("*" + agent_id, 0) + tally.get(agent_id, 0) + mentioned)
-
-
-def _source(wanted: Filter) -> str:
-    for kind, pair in (("scopes", wanted.scope), ("refs", wanted.ref)):
-        if pair:
-            name = kind[:-1]
-            return f"SELECT at, message_id FROM tag WHERE kind = '{kind}' AND type = :{name}_type AND value = :{name}_value"
-    if wanted.unread:
-        return UNREAD_SINCE
-    if wanted.with_deleted:
-        return "SELECT at, message_id FROM message"
-    return _ANYONE if wanted.everything or wanted.with_own else _INBOX
-
-
-def _conditions(wanted: Filter) -> list[str]:
-    conditions = []
-    visible = f"({VISIBLE} OR {_DELETED})" if wanted.with_deleted else VISIBLE
-    if wanted.scope or wanted.ref:
-        if not wanted.with_deleted:
-            conditions.append("m.deleted_at IS NULL")
-        if wanted.unread:
-            conditions += [VISIBLE, f"NOT {READ}"]
-        elif not wanted.everything:
-            conditions.append(f"(m.agent_id = :me OR {visible})" if wanted.with_own else visible)
-    elif not wanted.everything and not wanted.unread and (wanted.with_own or wanted.with_deleted):
-        conditions.append(f"(m.agent_id = :me OR {visible})" if wanted.with_own else visible)
-    if wanted.scope and wanted.ref:
-        conditions.append(_tagged("refs", "ref"))
-    if wanted.mention:
-        words = ", ".join(f":mention{i}" for i in range(len(_spellings(wanted.mention))))
-        conditions.append(
-            "EXISTS (SELECT 1 FROM tag t WHERE t.kind = 'refs' AND t.type = 'mention' AND t.at = m.at "
-            f"AND t.message_id = m.message_id AND t.value IN ({words}))"
-        )
-    for column, value in (("thread_id", wanted.thread_id), ("agent_id", wanted.author), ("priority", wanted.priority)):
-        if value:
-            conditions.append(f"m.{column} = :{column}")
-    return conditions
-
-
-def _spellings(words: tuple[str, ...]) -> list[str]:
-    """Mentions are written with and without `@`."""
-    return [spelling for word in words for spelling in (word, "@" + word)]
-
-
-def _tagged(kind: str, name: str) -> str:
-    return (
-        f"EXISTS (SELECT 1 FROM tag t WHERE t.kind = '{kind}' AND t.type = :{name}_type AND t.value = :{name}_value "
-        "AND t.at = m.at AND t.message_id = m.message_id)"
-    )
-
-
-def _filter_arguments(wanted: Filter) -> Json:
-    arguments: Json = {"thread_id": wanted.thread_id, "agent_id": wanted.author, "priority": wanted.priority}
-    for name, pair in (("scope", wanted.scope), ("ref", wanted.ref)):
-        if pair:
-            arguments[f"{name}_type"], arguments[f"{name}_value"] = pair
-    for index, word in enumerate(_spellings(wanted.mention)):
-        arguments[f"mention{index}"] = word
-    return arguments
-
-
-def _count(sql: sqlite3.Connection, body: str, arguments: Json) -> int:
-    return int(sql.execute(f"SELECT COUNT(*) {body}", arguments).fetchone()[0])
 
 
 def _summary(row: Json) -> Json:

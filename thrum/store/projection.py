@@ -24,6 +24,7 @@ from thrum.store.fold_messages import MessageFold
 from thrum.store.glance import SETTLED, Glance
 from thrum.store.purges import Purges
 from thrum.store.stated import Stated
+from thrum.store.unread import Readers
 
 _BATCH = 2000
 _NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
@@ -256,7 +257,7 @@ class Projection:
 
         Raises Rewritten when a purge is among it, unless `is_whole`: the rows of what it took can only be left out.
         """
-        fold, count, eager, everything = Fold(connection), 0, False, list(found)
+        fold, count, eager, everything = Fold(connection, is_whole=is_whole), 0, False, list(found)
         files = [item for item in everything if isinstance(item, news.Unread)]
         for chapter in reading.read_all(self.root, files, purged):
             if not is_whole and any(statement.type == events.PURGE for statement in chapter.statements):
@@ -296,8 +297,10 @@ def _version(connection: sqlite3.Connection) -> int:
 class Fold:
     """Collects statements and applies them in batches, each type by the one function that knows its rows."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._messages, self._agents = MessageFold(connection), AgentFold(connection)
+    def __init__(self, connection: sqlite3.Connection, *, is_whole: bool) -> None:
+        """`is_whole`: into an empty database, everything there is."""
+        self._readers = Readers(connection, is_whole=is_whole)
+        self._messages, self._agents = MessageFold(connection, self._readers), AgentFold(connection, self._readers)
         self._waiting: dict[str, list[Stated]] = defaultdict(list)
         self._count = 0
         messages, agents = self._messages, self._agents
@@ -328,7 +331,7 @@ class Fold:
     def flush(self) -> None:
         """Applies what is still waiting."""
         self._fold()
-        self._messages.finish()
+        self._readers.finish()
 
     def _fold(self) -> None:
         for kind, fold in self._folds.items():
@@ -336,5 +339,6 @@ class Fold:
             if batch:
                 fold(batch)
                 self._agents.see(batch)
+        self._messages.flush()
         self._waiting.clear()
         self._count = 0

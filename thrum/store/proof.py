@@ -51,5 +51,5 @@ def _rows(database: sqlite_utils.Database, name: str) -> set[tuple[Any, ...]]:
     left_out = _ARRIVAL.get(name, set())
     columns = [column.name for column in database[name].columns if column.name not in left_out]
     listed = ", ".join(f'"{column}"' for column in columns)
-    where = " WHERE messages <> 0" if name == "tally" else ""
+    where = " WHERE messages <> 0" if name in schema.COUNTED else ""
     return set(database.execute(f'SELECT {listed} FROM "{name}"{where}').fetchall())

@@ -6,6 +6,7 @@ are those of its last revision.
 own version, then (for v0.1.0's, which have none) its time, then its event id.
 `purge` holds the marks (see core/purging.py) of the lines that are gone from a file, and `purged_root` the first commits of the
 histories that still have them.
+`tally` and `seen` are what fold_tally.py and unread.py remember, so that nobody has to count; `skip` are unread.py's spans.
 `change` is to edits and deletions what `message.seq` is to messages: the order in which they came in here; `after` is the
 newest message then.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
+VERSION = 4
 
 TABLES = """
 CREATE TABLE purge (claim TEXT NOT NULL, path TEXT NOT NULL, marks BLOB NOT NULL, PRIMARY KEY (path, claim)) WITHOUT ROWID;
@@ -31,14 +32,15 @@ CREATE TABLE message (
   thread_id TEXT, everyone INTEGER NOT NULL, at INTEGER NOT NULL, priority TEXT NOT NULL,
   line BLOB NOT NULL, content TEXT, structured TEXT, updated_at TEXT, changed INTEGER, edits INTEGER NOT NULL DEFAULT 0,
   deleted_at TEXT, delete_reason TEXT, path TEXT NOT NULL, ends INTEGER NOT NULL);
-CREATE INDEX message_thread ON message (thread_id, at) WHERE thread_id IS NOT NULL;
+CREATE INDEX message_thread ON message (thread_id, at, message_id) WHERE thread_id IS NOT NULL;
 CREATE TABLE revision (message_id TEXT NOT NULL, owner TEXT NOT NULL, rank TEXT NOT NULL, edited_at TEXT NOT NULL,
   content TEXT NOT NULL, structured TEXT, PRIMARY KEY (message_id, owner, rank)) WITHOUT ROWID;
 CREATE TABLE deletion (message_id TEXT NOT NULL, owner TEXT NOT NULL, rank TEXT NOT NULL, deleted_at TEXT NOT NULL,
   reason TEXT, PRIMARY KEY (message_id, owner)) WITHOUT ROWID;
 CREATE TABLE audience (address TEXT NOT NULL, at INTEGER NOT NULL, message_id TEXT NOT NULL, author TEXT NOT NULL,
   PRIMARY KEY (address, at, message_id)) WITHOUT ROWID;
-CREATE TABLE tally (address TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tally (topic TEXT NOT NULL, address TEXT NOT NULL, author TEXT NOT NULL, messages INTEGER NOT NULL,
+  PRIMARY KEY (topic, address, author)) WITHOUT ROWID;
 CREATE TABLE tag (kind TEXT NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL,
   message_id TEXT NOT NULL, PRIMARY KEY (kind, type, value, at, message_id)) WITHOUT ROWID;
 CREATE TABLE thread (thread_id TEXT PRIMARY KEY, title TEXT NOT NULL, created_by TEXT NOT NULL, created_at TEXT NOT NULL,
@@ -46,7 +48,8 @@ CREATE TABLE thread (thread_id TEXT PRIMARY KEY, title TEXT NOT NULL, created_by
 CREATE TABLE change (seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL, after INTEGER NOT NULL, event_id TEXT NOT NULL);
 CREATE TABLE participant (thread_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (thread_id, agent_id)) WITHOUT ROWID;
 CREATE TABLE read_mark (message_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (message_id, agent_id)) WITHOUT ROWID;
-CREATE TABLE reader (agent_id TEXT PRIMARY KEY, floor INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (agent_id TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE skip (agent_id TEXT NOT NULL, hi INTEGER NOT NULL, lo INTEGER NOT NULL, PRIMARY KEY (agent_id, hi)) WITHOUT ROWID;
 
 CREATE TABLE agent (agent_id TEXT PRIMARY KEY, kind TEXT NOT NULL, role TEXT NOT NULL, module TEXT NOT NULL,
   display TEXT NOT NULL, worktree TEXT NOT NULL, origin TEXT NOT NULL, registered_at TEXT NOT NULL, at INTEGER NOT NULL,
@@ -67,32 +70,16 @@ CREATE TABLE context (agent_id TEXT NOT NULL, origin TEXT NOT NULL, slot TEXT NO
 """
 
 INDEXES = """
-CREATE INDEX message_at ON message (at);
-CREATE INDEX message_author ON message (agent_id, at);
+CREATE INDEX message_at ON message (at, message_id);
+CREATE INDEX message_author ON message (agent_id, at, message_id);
 CREATE INDEX session_agent ON session (agent_id, at);
-"""
-
-TRIGGERS = """
-CREATE TRIGGER audience_added AFTER INSERT ON audience BEGIN
-  INSERT OR IGNORE INTO tally VALUES (NEW.address, 0);
-  UPDATE tally SET messages = messages + 1 WHERE address = NEW.address;
-  INSERT OR IGNORE INTO tally SELECT '*' || NEW.author, 0 WHERE NEW.address = '*';
-  UPDATE tally SET messages = messages + 1 WHERE NEW.address = '*' AND address = '*' || NEW.author;
-END;
-CREATE TRIGGER audience_removed AFTER DELETE ON audience BEGIN
-  UPDATE tally SET messages = messages - 1 WHERE address = OLD.address;
-  UPDATE tally SET messages = messages - 1 WHERE OLD.address = '*' AND address = '*' || OLD.author;
-END;
-"""
-
-COUNTS = """
-INSERT INTO tally SELECT address, COUNT(*) FROM audience GROUP BY address;
-INSERT INTO tally SELECT '*' || author, COUNT(*) FROM audience WHERE address = '*' GROUP BY author;
 """
 
 SEARCH = frozenset({"words", "words_config", "words_content", "words_data", "words_docsize", "words_idx"})
 """The index of words and what FTS5 keeps it in; made at the first search."""
-LOCAL = frozenset({"state", "folder", "segment", "reader", "change"}) | SEARCH
+COUNTED = frozenset({"tally", "seen"})
+"""Tables of counts; one of nothing says the same as none."""
+LOCAL = frozenset({"state", "folder", "segment", "skip", "change"}) | SEARCH
 """Tables that say how far and in which order this database has read, not what the logs say."""
 
 
@@ -114,5 +101,5 @@ def empty(connection: sqlite3.Connection) -> None:
 
 
 def finish(connection: sqlite3.Connection) -> None:
-    """Counts what the tables hold, and makes the indexes and triggers that keep up with it from now on."""
-    connection.executescript(COUNTS + INDEXES + TRIGGERS)
+    """Makes the indexes that nobody needs while the tables are filled."""
+    connection.executescript(INDEXES)

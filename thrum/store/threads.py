@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from thrum.core import clock
 from thrum.core.codec import decode
 from thrum.core.excerpt import preview
-from thrum.store.fold_messages import unread_arguments
-from thrum.store.mailbox import READ, VISIBLE, text_of
+from thrum.store import unread
+from thrum.store.mailbox import text_of
+from thrum.store.unread import READ, VISIBLE
 
 Json = dict[str, Any]
 _TITLE = 80
@@ -105,10 +106,10 @@ class Threads:
     def unread(self, agent_id: str, thread_ids: Sequence[str]) -> dict[str, int]:
         """How many messages of each thread an agent has not read; threads without any are left out."""
         sql = self._connect()
-        arguments = {**unread_arguments(sql, agent_id), "threads": json.dumps(list(thread_ids))}
+        arguments = {**unread.arguments(sql, agent_id), "threads": json.dumps(list(thread_ids))}
         query = (
             "SELECT m.thread_id, COUNT(*) FROM json_each(:threads) t JOIN message m ON m.thread_id = t.value "
-            f"WHERE {VISIBLE} AND NOT {READ} GROUP BY m.thread_id"
+            f"WHERE {VISIBLE} AND NOT {READ.format(id='m.message_id')} GROUP BY m.thread_id"
         )
         return dict(sql.execute(query, arguments).fetchall())
 
