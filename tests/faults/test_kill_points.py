@@ -28,7 +28,7 @@ ENDS = ("kill", "tear")
 @pytest.mark.parametrize("what", ENDS)
 @pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync", "several_at_once"])
 def test_a_command_may_be_killed_between_any_two_writes(ledger, rng, effort, work, what):
-    short, long = {"write_and_read": (24, 1), "hire_and_sync": (48, 6), "several_at_once": (8, 1)}[work]
+    short, long = {"write_and_read": (24, 2), "hire_and_sync": (48, 8), "several_at_once": (8, 1)}[work]
     stride = effort(short, long)
     away(ledger, sweep_commands, seconds=3000, work=work, what=what, stride=stride, first=1 + rng.randrange(stride))
 
