@@ -189,7 +189,7 @@ class Books:
         assert not left, left
         with engine_on(self.repo) as engine:
             self.close(engine)
-            assert kit.git(Path(engine.place.log_root), "status", "--porcelain") == ""
+            assert not uncommitted(Path(engine.place.log_root))
         self.ledger.balance()
 
     def close(self, engine: Engine) -> None:
@@ -198,6 +198,12 @@ class Books:
             self.ledger.find(*(f"{what}:{one}" for one in ids))
         self.ledger.find(*(f"send:{one}" for one in created_on_disk(engine.place.log_root)))
         assert proof.check(engine.place.log_root, database_path(engine.place), engine.origin) == []
+
+
+def uncommitted(root: Path) -> list[str]:
+    """What the branch has not of its worktree. Whoever was stopped before his first line has nothing in his log to commit."""
+    told = kit.git(root, "status", "--porcelain", "-uall").splitlines()
+    return [line for line in told if not line.startswith("?? ") or (root / line[3:]).stat().st_size]
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def _fold(*statements):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.create(connection)
     schema.finish(connection)
-    fold = Fold(connection)
+    fold = Fold(connection, is_whole=False)
     fold.take(statements)
     fold.flush()
     connection.close()
