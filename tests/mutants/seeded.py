@@ -172,7 +172,7 @@ MUTANTS = (
         "thrum/sync/cycle.py",
         "            tree = self._gather(self.objects.tree_of(ours))\n",
         "            tree = self._gather(self.objects.tree_of(theirs or ours))\n",
-        _MODEL,
+        ("tests/sync/test_trouble.py", "tests/sync/test_cycle.py", *_MODEL),
     ),
     Mutant(
         "purge-forgotten",
