@@ -446,7 +446,14 @@ def test_ctrl_c_ends_a_wait_with_130_and_the_daemon_waits_no_longer(shop, comman
         time.sleep(0.02)
 
 
-def test_what_was_sent_through_a_dying_daemon_is_sent_once(shop, command):
+ENTRIES = {
+    "the client before the program": "raise SystemExit(__main__.run(sys.argv[1:], door.main(sys.argv[1:])))\n",
+    "the program": "raise SystemExit(__main__.main())\n",
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_what_was_sent_through_a_dying_daemon_is_sent_once(shop, command, entry):
     """Its answer is lost, and the whole program tries again, under the name of the first attempt."""
     script = (
         "import sys\n"
@@ -457,10 +464,8 @@ def test_what_was_sent_through_a_dying_daemon_is_sent_once(shop, command):
         "    ask(*arguments)\n"
         "    raise ConnectionResetError\n"
         "door._call = lose\n"
-        "request = door.main(sys.argv[1:])\n"
-        "raise SystemExit(__main__.run(sys.argv[1:], request))\n"
     )
-    done = run(sys.executable, "-P", "-c", script, "send", "only once", "--name", "bob", cwd=shop)
+    done = run(sys.executable, "-P", "-c", script + entry, "send", "only once", "--name", "bob", cwd=shop)
     assert done.returncode == 0, done
     found = json.loads(run(command, "sent", "--json", "--name", "bob", cwd=shop).stdout)
     assert str(found).count("only once") == 1

@@ -22,6 +22,7 @@ COPIED = (
     "docs",
     "bench",
     "git-thrum",
+    "bin",
     "pyproject.toml",
     "README.md",
     "man",
@@ -38,11 +39,22 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only these")
     wanted = parser.parse_args().names
     chosen = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
+    _require_sound({test for mutant in chosen for test in mutant.tests})
     survivors = [mutant for mutant in chosen if not _is_noticed(mutant)]
     print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants were noticed")
     for mutant in survivors:
         print(f"  survived: {mutant.name} ({mutant.what})")
     return int(len(survivors) > MAY_SURVIVE * len(chosen))
+
+
+def _require_sound(tests: set[str]) -> None:
+    """The tests pass on the program as it is: else whatever they say of a mutant says nothing. Raises SystemExit."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="thrum-mutant-") as folder:
+        _copy(folder)
+        if _test(folder, sorted(tests), 2 * LONGEST):
+            raise SystemExit("the tests fail on the program as it is")
+    print(f"sound     {'the program as it is':32}  {time.monotonic() - began:5.0f} s", flush=True)
 
 
 def _is_noticed(mutant: Mutant) -> bool:
@@ -65,12 +77,12 @@ def _copy(folder: str) -> None:
             shutil.copy2(source, folder)
 
 
-def _test(folder: str, tests: Sequence[str]) -> bool:
+def _test(folder: str, tests: Sequence[str], longest: float = LONGEST) -> bool:
     """Whether the tests noticed. Raises RuntimeError when they did not even run."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
     environ = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=LONGEST)
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=longest)
     except subprocess.TimeoutExpired:
         return True
     if done.returncode not in (0, 1, 2):

@@ -228,7 +228,7 @@ MUTANTS = (
         "thrum/__main__.py",
         "    request = os.urandom(8).hex()\n",
         '    request = ""\n',
-        _KILLS,
+        ("tests/test_thin.py::test_what_was_sent_through_a_dying_daemon_is_sent_once", *_KILLS),
     ),
     Mutant(
         "links-followed",
