@@ -44,7 +44,7 @@ CODES = {StorageError.code, GitError.code, RemoteError.code}
 @pytest.mark.parametrize("trouble", sorted(TROUBLES))
 @pytest.mark.parametrize("work", ["write_and_read", "hire_and_sync", "several_at_once"])
 def test_any_call_on_the_disk_may_fail(ledger, rng, effort, work, trouble):
-    short, long = {"write_and_read": (20, 8), "hire_and_sync": (60, 24), "several_at_once": (6, 2)}[work]
+    short, long = {"write_and_read": (40, 8), "hire_and_sync": (100, 24), "several_at_once": (12, 2)}[work]
     stride = effort(short, long)
     away(
         ledger, sweep_troubles, seconds=3000, work=work, trouble=trouble, stride=stride, first=1 + rng.randrange(stride)
