@@ -147,7 +147,12 @@ class Worker:
                 self._promise("read", message_id, self.name)
 
     def exchange(self):
-        self.door.sync()
+        """Others may be faster a dozen times: then that is told, and the next cycle tries again."""
+        try:
+            self.door.sync()
+        except Refused as refusal:
+            if "nothing is lost" not in str(refusal):
+                raise
 
     def _promise(self, *fact):
         self.promises.write(json.dumps(fact) + "\n")
