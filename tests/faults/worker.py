@@ -147,11 +147,11 @@ class Worker:
                 self._promise("read", message_id, self.name)
 
     def exchange(self):
-        """Others may be faster a dozen times: then that is told, and the next cycle tries again."""
+        """Others may be faster a dozen times, or somebody's `gc` takes what was just written: the next cycle tries again."""
         try:
             self.door.sync()
         except Refused as refusal:
-            if "nothing is lost" not in str(refusal):
+            if not any(word in str(refusal) for word in ("nothing is lost", "is missing or damaged")):
                 raise
 
     def _promise(self, *fact):
