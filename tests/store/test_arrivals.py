@@ -10,12 +10,9 @@ from thrum.store.arrivals import Arrivals
 
 
 @pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    made.arrivals = Arrivals(lambda: made.projection.connection, lambda: made.projection.database.generation)
-    yield made
-    made.close()
+def branch(branch):
+    branch.arrivals = Arrivals(lambda: branch.projection.connection, lambda: branch.projection.database.generation)
+    return branch
 
 
 def news(branch, cursor, agent="bob"):

@@ -6,14 +6,6 @@ from tests import kit
 from thrum.core import ids
 
 
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
-
-
 def views(branch, *statements):
     """What is folded from (file, event) in every order."""
     found = []

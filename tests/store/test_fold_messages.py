@@ -7,14 +7,6 @@ from thrum.core import ids
 from thrum.core.selection import Filter
 
 
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
-
-
 def ids_of(branch, agent, wanted=None):
     return [m["message_id"] for m in branch.mail.page(agent, wanted or Filter(), 100, 1).messages]
 

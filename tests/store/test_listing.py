@@ -191,14 +191,6 @@ def take(branch, said, what, number, version):
         branch.say("bob", kit.message("bob", at=number, thread_id="thr_1", to=[]))
 
 
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("wanted", ASKED, ids=str)
 @pytest.mark.parametrize("ascending", [False, True])
 def test_a_page_is_read_off_the_end_of_an_index(branch, wanted, ascending):

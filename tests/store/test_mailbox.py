@@ -10,14 +10,6 @@ from thrum.core import routing
 from thrum.core.selection import Filter
 
 
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
-
-
 def everything(branch, agent, wanted, size=3, **options):
     """All messages of all pages, and the totals that the pages gave."""
     found, totals, number = [], set(), 1

@@ -1,14 +1,4 @@
-import pytest
-
 from tests import kit
-
-
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
 
 
 def start(session, agent, at=0, **more):

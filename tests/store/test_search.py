@@ -1,17 +1,7 @@
-import pytest
-
 from tests import kit
 from thrum.core import query
 from thrum.store import proof
 from thrum.store.search import Search
-
-
-@pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    yield made
-    made.close()
 
 
 def found(branch, text):

@@ -10,12 +10,9 @@ from thrum.store.threads import Threads
 
 
 @pytest.fixture
-def branch(tmp_path):
-    made = kit.Branch(tmp_path / "branch")
-    made.catch_up()
-    made.threads = Threads(lambda: made.projection.connection)
-    yield made
-    made.close()
+def branch(branch):
+    branch.threads = Threads(lambda: branch.projection.connection)
+    return branch
 
 
 @given(scenes.logs())
