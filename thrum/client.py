@@ -1,10 +1,10 @@
-"""The door: to the daemon if one answers (`thrum.door`), else into this process."""
+"""The whole program in this process, for whoever no daemon answers (`thrum.door`)."""
 
 from __future__ import annotations
 
 import sys
 
-from thrum.door import connect, hand_over, lives, terminal, write, write_all
+from thrum.door import connect
 
 TYPE_CHECKING = False  # type checkers know the name by itself, and `typing` costs start-up time
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from thrum.config import Settings
     from thrum.engine import Claim
     from thrum.git.place import Place
-
-__all__ = ["InProcess", "connect", "hand_over", "interrupts", "lives", "spoken", "terminal", "write", "write_all"]
 
 interrupts: list[int] = []
 """The interrupts this process was sent. The exception alone can get lost: Python ignores what a destructor raises."""

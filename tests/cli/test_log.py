@@ -148,7 +148,7 @@ def test_a_reader_that_leaves_early_is_no_trouble(house, repository):
 
 def test_a_terminal_gets_a_screenful_and_is_told_of_the_rest(house, repository, monkeypatch):
     monkeypatch.setattr(log, "SCREEN", 2)
-    monkeypatch.setattr(log.client, "terminal", lambda: (True, 80))
+    monkeypatch.setattr(log.door, "terminal", lambda: (True, 80))
     ended = house("log")
     assert (len(ended.out.splitlines()), ended.err) == (2, "there is more: git thrum log -n 0\n")
     assert all(len(line) <= 90 for line in ended.out.splitlines())

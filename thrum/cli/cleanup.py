@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thrum import client
+from thrum import client, door
 from thrum.cli.answer import claim_for
 from thrum.cli.arguments import calling
 from thrum.cli.console import directory, here, settings_of, style, tell
@@ -64,5 +64,5 @@ def _is_agreed(options: Options, found: Json) -> bool:
             "git thrum agent cleanup --dry-run shows them, --force deletes them",
         )
     question = f"delete {'it' if number == 1 else f'these {number}'}? [y/N] "
-    client.write("", left_behind(found, style(options)) + question)
+    door.write("", left_behind(found, style(options)) + question)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from thrum import client
+from thrum import door
 from thrum.cli.answer import document, style_for
 from thrum.cli.options import Options
 from thrum.cli.plan import Style
@@ -35,7 +35,7 @@ def settings_of(place: Place) -> Settings:
 
 def style(options: Options) -> Style:
     """How to write."""
-    return style_for(options, os.environ, *client.terminal())
+    return style_for(options, os.environ, *door.terminal())
 
 
 def tell(options: Options, result: Any, text: str, *, code: int = 0, asked: bool = False) -> int:
@@ -44,4 +44,4 @@ def tell(options: Options, result: Any, text: str, *, code: int = 0, asked: bool
         said = document(result)
     else:
         said = "" if options.quiet and not asked and code == 0 else text
-    return code if client.write(said) else 1
+    return code if door.write(said) else 1

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thrum import client
+from thrum import door
 from thrum.cli.console import here, settings_of, style, tell
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
@@ -172,7 +172,7 @@ def _logs(options: Options, number: int, follow: bool) -> int:
     lines, size = _last_lines(path, number)
     if options.json:
         return tell(options, {"log": path, "lines": lines}, "")
-    if not client.write("".join(f"{safe(line)}\n" for line in lines)):
+    if not door.write("".join(f"{safe(line)}\n" for line in lines)):
         return 1
     return _follow(path, size) if follow else 0
 
@@ -198,7 +198,7 @@ def _follow(path: str, position: int) -> int:
         except FileNotFoundError:
             more = b""
         position += len(more)
-        if more and not client.write(safe(more.decode("utf-8", "replace"))):
+        if more and not door.write(safe(more.decode("utf-8", "replace"))):
             return 1
         time.sleep(_LOOK)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from thrum import client
+from thrum import door
 from thrum.cli.console import here, style
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
@@ -73,7 +73,7 @@ def log(
 
 
 def _is_screen(options: Options, limit: int | None) -> bool:
-    return limit is None and not options.json and client.terminal()[0]
+    return limit is None and not options.json and door.terminal()[0]
 
 
 def _log(options: Options, wanted: Wanted) -> int:
@@ -168,31 +168,31 @@ def _write_text(lines: Iterator[Line], rest: Iterator[Line], style: Style, wante
     empty = True
     for batch in _batches(lines):
         empty = False
-        if not client.write("".join(shown(line, style) + "\n" for line in batch)):
+        if not door.write("".join(shown(line, style) + "\n" for line in batch)):
             return 1
     if empty:
-        return 0 if client.write("nothing\n") else 1
+        return 0 if door.write("nothing\n") else 1
     if style.color or wanted.limit == SCREEN:
         more = next(rest, None)
-        return 0 if more is None or client.write("", "there is more: git thrum log -n 0\n") else 1
+        return 0 if more is None or door.write("", "there is more: git thrum log -n 0\n") else 1
     return 0
 
 
 def _write_json(lines: Iterator[Line], rest: Iterator[Line]) -> int:
     """One document, however long, written as it is read; an error in the middle ends it."""
-    if not client.write('{"events": ['):
+    if not door.write('{"events": ['):
         return 1
     separator, error = "\n", None
     try:
         for batch in _batches(lines):
-            if not client.write(separator + ",\n".join(map(_document, batch))):
+            if not door.write(separator + ",\n".join(map(_document, batch))):
                 return 1
             separator = ",\n"
         more = next(rest, None) is not None
     except ThrumError as refusal:
         more, error = True, refusal
     ending = json.dumps({"more": more, **(error.as_json() if error else {})})
-    return 0 if client.write(f"\n], {ending[1:]}\n") and error is None else 1
+    return 0 if door.write(f"\n], {ending[1:]}\n") and error is None else 1
 
 
 def _document(line: Line) -> str:

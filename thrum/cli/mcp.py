@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from thrum import client
+from thrum import door
 from thrum.cli.answer import claim_for
 from thrum.cli.console import directory
 from thrum.cli.options import Options
@@ -57,4 +57,4 @@ def _check_pipes() -> None:
     if sys.stdin is None or sys.stdout is None:
         raise Refused("an MCP server talks over standard input and output, and one of them is closed", _START)
     if sys.stdin.isatty():
-        client.write("", f"this is an MCP server and waits for a client; Ctrl-C ends it\n  try: {_START}\n")
+        door.write("", f"this is an MCP server and waits for a client; Ctrl-C ends it\n  try: {_START}\n")

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from thrum import client, errors
+from thrum import client, door, errors
 from thrum.config import Settings
 from thrum.core import jsonrpc
 from thrum.engine import Claim
@@ -92,7 +92,7 @@ class Door:
         try:
             self.claim.cwd.encode()  # bytes that are no UTF-8 do not travel as JSON: ValueError
             line = jsonrpc.encode(self._request(method, params)) + b"\n"
-            connection = client.connect(path)
+            connection = door.connect(path)
             answer = json.loads(await _exchange(connection, path, line)) if connection else {}
         except TimeoutError:
             self._resting_until = time.monotonic() + _REST
@@ -117,7 +117,7 @@ class _CallOff:
 
     def __call__(self) -> bool:
         if not self.is_cancelled and time.monotonic() >= self._next:
-            self.is_cancelled = client.lives(self._path)
+            self.is_cancelled = door.lives(self._path)
             self._next = time.monotonic() + _LOOK_FOR_DAEMON
         return self.is_cancelled
 
@@ -133,7 +133,7 @@ async def _exchange(connection: Any, path: str, line: bytes) -> bytes:
     try:
         writer.write(line)
         while not (await asyncio.wait({answer}, timeout=_SIGN_OF_LIFE))[0]:
-            if not await to_thread.run_sync(client.lives, path):
+            if not await to_thread.run_sync(door.lives, path):
                 raise TimeoutError
         return answer.result()
     finally:

@@ -10,7 +10,7 @@ from anyio import to_thread
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCResponse, RequestId
 
-from thrum import client
+from thrum import door
 
 Action = Callable[[], Awaitable[None]]
 _PATIENCE = 5.0  # seconds an action has after the client was told and left
@@ -58,6 +58,6 @@ class Wire:
     async def _write(self, line: str) -> None:
         async with self._turn:
             try:
-                await to_thread.run_sync(client.write_all, self._descriptor, line)
+                await to_thread.run_sync(door.write_all, self._descriptor, line)
             except OSError as error:
                 raise anyio.BrokenResourceError from error
