@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import kit
+from thrum.core import clock
 from thrum.daemon.contexts import Contexts
 from thrum.daemon.tasks import Tasks
 from thrum.git import context, evidence
@@ -30,7 +31,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
         return real(place)
 
     monkeypatch.setattr(context, "read", read)
-    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * clock.SETTLED)
     return asked
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from thrum.core import clock
 from thrum.git import context, evidence, memory
 from thrum.git.evidence import CannotTellError
 from thrum.git.memory import Memory
@@ -23,7 +24,7 @@ Deed = Callable[[str], object]
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if everything had been lying there for a while."""
-    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * clock.SETTLED)
 
 
 @pytest.fixture

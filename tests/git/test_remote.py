@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from thrum.core import clock
 from thrum.errors import RemoteError
 from thrum.git import branch, evidence, remote
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
@@ -71,7 +72,7 @@ def test_a_remote_is_asked_for_again_only_when_a_setting_changed(
     asked: list[int] = []
     real = remote.pick
     monkeypatch.setattr(remote, "pick", lambda *words: asked.append(1) or real(*words))
-    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * clock.SETTLED)
     picked = remote.Picked(find(linked))
     assert [picked.name(), picked.name(), len(asked)] == [None, None, 1]
     home = os.environ["HOME"]
@@ -98,7 +99,7 @@ def test_a_remote_is_asked_for_while_the_settings_are_young_or_strange(
     picked = remote.Picked(find(repo))
     git(repo, "config", "thrum.x", "1")
     assert picked.name() is None and picked._known is None
-    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * evidence.SETTLED)
+    monkeypatch.setattr(evidence, "now", lambda: time.time_ns() + 2 * clock.SETTLED)
     git(repo, "config", "includeIf.moon:full.path", "x")
     assert picked.name() is None and picked._known is None
 

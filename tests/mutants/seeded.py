@@ -82,8 +82,8 @@ MUTANTS = (
         "glance-at-folders-only",
         "a line that another process wrote is not seen as long as its file is there",
         "thrum/store/glance.py",
-        "            all(_state(path) == state for path, state in self._files.items())\n            and all(_folder_state",
-        "            all(_folder_state",
+        "            all(disk.signature(path) == state for path, state in self._files.items())\n            and all(_folder(path)",
+        "            all(_folder(path)",
         ("tests/store/test_glance.py", "tests/test_together.py"),
     ),
     Mutant(

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests import kit
-from thrum.store import glance as module
+from thrum.core import clock
 from thrum.store.glance import Glance
 from thrum.store.log import Log
 
@@ -78,7 +78,7 @@ def test_what_we_have_read_ourselves_is_no_change(root):
 
 
 def test_a_folder_that_changed_just_now_is_believed_for_a_moment_only(root, monkeypatch):
-    look, later = Glance(root), time.time_ns() + module.SETTLED + 1
+    look, later = Glance(root), time.time_ns() + clock.SETTLED + 1
     was_settled = not look._unsettled
     monkeypatch.setattr(time, "time_ns", lambda: later)
     assert look.holds() == was_settled

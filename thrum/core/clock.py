@@ -11,6 +11,8 @@ from functools import lru_cache
 
 SECOND = 1_000_000_000
 LATEST = 2**63 - 1
+SETTLED = 2 * SECOND
+"""After so long a later change of a file or folder surely has another time: the coarsest clock of a file system."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AGE = re.compile(r"(\d{1,6})([smhdw])\Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)

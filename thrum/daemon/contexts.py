@@ -9,17 +9,17 @@ import asyncio
 import contextlib
 from collections.abc import Collection
 
+from thrum.core import clock
 from thrum.daemon.tasks import Tasks, guarded, in_thread
 from thrum.daemon.worker import Worker
 from thrum.engine import Claim, Engine
 from thrum.git import context
 from thrum.git.context import Context
-from thrum.git.evidence import SETTLED
 from thrum.git.memory import Memory
 from thrum.git.place import Place, worktrees
 from thrum.store import identities
 
-REST = SETTLED / 1e9 + 0.2
+REST = clock.SETTLED / clock.SECOND + 0.2
 """Seconds from a look that had to ask git to one that is kept in mind: what changed just before the look is settled by then."""
 
 

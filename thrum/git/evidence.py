@@ -12,14 +12,13 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from thrum.core import clock
 from thrum.git import sources
 from thrum.git.command import run
 from thrum.git.place import Place
 
 MOST = 4000
 """Files and folders looked at; with more, git itself is faster."""
-SETTLED = 2_000_000_000
-"""Nanoseconds after which a later change of a file surely has another time: the coarsest clock of a file system."""
 USUAL = ("main", "master", "trunk")
 
 _GITLINK = "160000"
@@ -63,7 +62,7 @@ class Evidence:
     def is_settled(self, since: int) -> bool:
         """Whether every change was long enough before `since` (ns) that one after it shows."""
         stamps = (*self._links.values(), *self._targets.values())
-        return all(stamp is None or stamp[0] < since - SETTLED for stamp in stamps)
+        return all(stamp is None or stamp[0] < since - clock.SETTLED for stamp in stamps)
 
 
 def of_settings(place: Place) -> tuple[Evidence, sources.Sources]:

@@ -8,20 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
-from thrum.core import layout
-
-SETTLED = 2_000_000_000
-"""A folder whose time is younger than this (nanoseconds) may change again without its time changing."""
-
-
-class _State(NamedTuple):
-    """What tells a file from what it was; of a folder, `size` says nothing."""
-
-    inode: int
-    size: int
-    mtime: int
+from thrum.core import clock, layout
+from thrum.store import disk
 
 
 class Glance:
@@ -30,10 +19,10 @@ class Glance:
     def __init__(self, root: str) -> None:
         """Looks through all of them."""
         self.root = root
-        self._files: dict[str, _State | None] = {}
-        self._folders: dict[str, _State | None] = {}
+        self._files: dict[str, tuple[int, int, int] | None] = {}
+        self._folders: dict[str, tuple[int, int] | None] = {}
         self._unsettled: dict[str, list[str]] = {}
-        self._until = time.time_ns() + SETTLED
+        self._until = time.time_ns() + clock.SETTLED
         self._note_file(f"{os.path.dirname(root)}/mended")
         self._note_file(f"{root}/events.jsonl")
         for owner in self._note_folder(f"{root}/messages"):
@@ -44,15 +33,15 @@ class Glance:
         if self._unsettled and time.time_ns() > self._until:
             return False
         return (
-            all(_state(path) == state for path, state in self._files.items())
-            and all(_folder_state(path) == state for path, state in self._folders.items())
+            all(disk.signature(path) == state for path, state in self._files.items())
+            and all(_folder(path) == state for path, state in self._folders.items())
             and all(_names(path) == names for path, names in self._unsettled.items())
         )
 
     def renew(self, path: str, inode: int, size: int, mtime: int) -> None:
         """The file `path` (below the root) has been read as far as it was then."""
         if f"{self.root}/{path}" in self._files:
-            self._files[f"{self.root}/{path}"] = _State(inode, size, mtime)
+            self._files[f"{self.root}/{path}"] = inode, size, mtime
 
     def _note_owner(self, path: str, name: str) -> None:
         if name.endswith(".jsonl"):
@@ -70,28 +59,21 @@ class Glance:
                     self._note_file(f"{path}/{folder}/{name}")
 
     def _note_file(self, path: str) -> None:
-        self._files[path] = _state(path)
+        self._files[path] = disk.signature(path)
 
     def _note_folder(self, path: str) -> list[str]:
         """Notes a folder; what is in it."""
-        state = self._folders[path] = _folder_state(path)
+        state = self._folders[path] = _folder(path)
         names = _names(path)
-        if state is not None and time.time_ns() - state.mtime < SETTLED:
+        if state is not None and time.time_ns() - state[1] < clock.SETTLED:
             self._unsettled[path] = names
         return names
 
 
-def _state(path: str) -> _State | None:
-    try:
-        found = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return None
-    return _State(found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _folder_state(path: str) -> _State | None:
-    state = _state(path)
-    return state and state._replace(size=0)
+def _folder(path: str) -> tuple[int, int] | None:
+    """What tells a folder from what it was: inode and time; its size says nothing."""
+    found = disk.signature(path)
+    return found and (found[0], found[2])
 
 
 def _names(path: str) -> list[str]:

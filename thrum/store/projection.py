@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from thrum.core import events, purging
+from thrum.core import clock, events, purging
 from thrum.core.codec import BadLine
 from thrum.core.purging import Purged
 from thrum.errors import StorageError
@@ -21,7 +21,7 @@ from thrum.store import news, purges, quarantine, reading, schema
 from thrum.store.database import Database, is_damage, is_trouble, transaction
 from thrum.store.fold_agents import AgentFold
 from thrum.store.fold_messages import MessageFold
-from thrum.store.glance import SETTLED, Glance
+from thrum.store.glance import Glance
 from thrum.store.purges import Purges
 from thrum.store.stated import Stated
 from thrum.store.unread import Readers
@@ -220,7 +220,7 @@ class Projection:
     def _is_worth_it(self, connection: sqlite3.Connection, found: news.Unread | news.Folder) -> bool:
         """Whether there is anything to write down: not for a folder that may change again, nor for half a line."""
         if not isinstance(found, news.Unread):
-            return time.time_ns() - found.mtime > SETTLED
+            return time.time_ns() - found.mtime > clock.SETTLED
         try:
             return bool(news.read(self.root, found)[0]) or found.size == found.start
         except OSError:
@@ -281,7 +281,9 @@ class Projection:
 
     def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()
-        rows = [(folder.path, folder.mtime if now - folder.mtime > SETTLED else 0, folder.ends) for folder in folders]
+        rows = [
+            (folder.path, folder.mtime if now - folder.mtime > clock.SETTLED else 0, folder.ends) for folder in folders
+        ]
         connection.executemany("INSERT OR REPLACE INTO folder VALUES (?, ?, ?)", rows)
 
 
