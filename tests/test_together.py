@@ -199,3 +199,26 @@ def test_a_database_that_is_lost_meanwhile_is_no_reason_to_say_anything_twice(an
     made = send("ann three", "bob four")
     assert [one["message_id"] for one in made] == shown(ann.engine)[-2:] or len(shown(ann.engine)) == 4
     assert said(ann.engine) == ["ann one", "ann two", "ann three"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"), [(ValueError("odd"), ValueError), (OSError(errno.EMFILE, "few"), StorageError)]
+)
+def test_what_cannot_be_shown_is_told_to_everybody_and_sent_once(ann, send, monkeypatch, trouble, told):
+    def take(paths):
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ann.engine.projection, "take", take)
+        assert [type(outcome) for outcome in send("ann one", "bob two")] == [told, told]
+    ann.engine.catch_up()
+    assert len(shown(ann.engine)) == 2 and said(ann.engine) == ["ann one"]
+
+
+def test_what_stops_the_look_before_is_told_as_the_machines(ann, send, monkeypatch):
+    def look():
+        raise OSError(errno.EMFILE, "few")
+
+    monkeypatch.setattr(ann.engine, "look", look)
+    with pytest.raises(StorageError):
+        send("ann one", "bob two")

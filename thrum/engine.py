@@ -142,14 +142,15 @@ class Engine:
         They are answered together: nobody is told of what is not durable, and none of them sees what another one states.
         """
         if len(calls) == 1:
-            return [_attempt(lambda: self.call(*calls[0]))]
+            return [_attempt(self.call, *calls[0])]
         stage = Stage()
-        self.look()
-        found = [_attempt(lambda: self._call_on(stage, number, call)) for number, call in enumerate(calls)]  # noqa: B023
+        with disk.blamed():
+            self.look()
+        found = [_attempt(self._call_on, stage, number, call) for number, call in enumerate(calls)]
         for caller, trouble in self._state_all(stage):
             found[caller] = trouble
         return [
-            _attempt(lambda: self.call(*call)) if isinstance(outcome, Alone) else outcome  # noqa: B023
+            _attempt(self.call, *call) if isinstance(outcome, Alone) else outcome
             for call, outcome in zip(calls, found, strict=True)
         ]
 
@@ -161,7 +162,7 @@ class Engine:
         """One look each for several who wait; for each what `poll` gives or raises."""
         with disk.blamed():
             self.look()
-        return [_attempt(lambda: self._poll(call)) for call in calls]  # noqa: B023
+        return [_attempt(self._poll, call) for call in calls]
 
     def cursor(self) -> Cursor:
         """Where arrival stands now, for `notices`."""
@@ -217,7 +218,7 @@ class Engine:
         self._statements += 1
         paths = self.journal.append(agent_id, *stated)
         if paths:
-            self._tell(self.projection.take(paths))
+            self._show(paths)
         else:
             self.catch_up()
 
@@ -247,16 +248,21 @@ class Engine:
         stage.keep(number)
         return answer
 
-    def _state_all(self, stage: Stage) -> Iterator[tuple[int, ThrumError]]:
+    def _state_all(self, stage: Stage) -> Iterator[tuple[int, Exception]]:
         """Makes what is on the stage durable, then visible, then heard; gives the callers for whom that failed, and why."""
         self._statements += len(stage.statements)
         paths, refusals = self.journal.append_all(stage.statements)
-        trouble = _attempt(lambda: self._tell(self.projection.take(paths))) if paths else None
+        trouble = _attempt(self._show, paths) if paths else None
         for caller, refusal in zip(stage.callers, refusals, strict=True):
             if refusal is not None:
                 yield caller, refusal
-            elif isinstance(trouble, ThrumError):
+            elif trouble is not None:
                 yield caller, trouble
+
+    def _show(self, paths: list[str]) -> None:
+        """What was just appended to these files becomes visible, then heard."""
+        with disk.blamed():
+            self._tell(self.projection.take(paths))
 
     def _method(self, name: str) -> Method:
         wanted = self.methods.get(name)
@@ -483,10 +489,10 @@ class _Sync:
         return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
+def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
     """What `call` gives or raises."""
     try:
-        return call()
+        return call(*arguments)
     except Exception as error:
         return error
 
