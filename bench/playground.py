@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thrum.caller import Claim
 from thrum.config import Settings
-from thrum.engine import Claim, Engine
+from thrum.engine import Engine
 from thrum.git import place
 
 BIN = Path(sys.executable).parent

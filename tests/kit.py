@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 
+from thrum.caller import Claim
 from thrum.cli.founding import Founding
 from thrum.config import Settings
 from thrum.core import clock, codec
-from thrum.engine import Claim, Engine
+from thrum.engine import Engine
 from thrum.git import place
 from thrum.store import log, schema
 from thrum.store.mailbox import Mailbox

@@ -4,8 +4,8 @@ import time
 
 from tests import kit
 from thrum import client
+from thrum.caller import Claim
 from thrum.config import Settings
-from thrum.engine import Claim
 from thrum.git import place
 
 

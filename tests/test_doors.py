@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests import kit
-from thrum.engine import Claim
+from thrum.caller import Claim
 from thrum.errors import ThrumError
 from thrum.git import place
 from thrum.methods import registry

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from tests import kit
-from thrum.engine import Claim, database_path
+from thrum.caller import Claim
+from thrum.engine import database_path
 from thrum.errors import BadParams, Contradiction, NoIdentity, UnknownMethod
 
 

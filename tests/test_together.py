@@ -7,7 +7,8 @@ import os
 import pytest
 
 from tests import kit
-from thrum.engine import Call, Claim
+from thrum.caller import Claim
+from thrum.engine import Call
 from thrum.errors import BadParams, Forbidden, NoIdentity, StorageError, UnknownRecipient
 from thrum.store import log as logs
 

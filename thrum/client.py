@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from thrum.caller import Claim
     from thrum.cli.plan import Plan
     from thrum.config import Settings
-    from thrum.engine import Claim
     from thrum.git.place import Place
 
 interrupts: list[int] = []

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from thrum import __version__
+from thrum.caller import Claim, Home
 from thrum.config import Settings
 from thrum.core import clock, events, ids
-from thrum.core.codec import Event, settled_text
-from thrum.core.identity import Identity
-from thrum.errors import Contradiction, GitError, NoIdentity, NotFound, ThrumError, UnknownMethod
+from thrum.core.codec import Event
+from thrum.errors import GitError, NotFound, ThrumError, UnknownMethod
 from thrum.git import place as places
 from thrum.git.place import Place
 from thrum.methods import registry
@@ -45,21 +45,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 T = TypeVar("T")
 _CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
-
-
-class Claim(NamedTuple):
-    """Who a caller says it is: its directory, its flags, its THRUM_ variables, or (v0.1.0) an agent's id.
-
-    `place` is what holds the directory, where somebody has just looked.
-    """
-
-    cwd: str = ""
-    name: str = ""
-    role: str = ""
-    module: str = ""
-    environ: Mapping[str, str] = {}
-    agent_id: str = ""
-    place: Place | None = None
 
 
 class Call(NamedTuple):
@@ -313,7 +298,7 @@ class Engine:
         readings: list[Reading] | None = None,
         append: Callable[[str, list[Event]], None] | None = None,
     ) -> Context:
-        home = _Home(self, claim)
+        home = Home(claim, self.place, self.roster, self.repository_id)
         refreshed: list[bool] = []
 
         def refresh() -> None:
@@ -357,92 +342,6 @@ class Engine:
         event["event_id"] = "evt_" + self._ulids.next(instant, os.urandom(10))
         event["work_contexts"] = [{**fresh, "git_updated_at": stamp}]
         self.state(agent_id, [event])
-
-
-class _Home:
-    """The caller's worktree."""
-
-    def __init__(self, engine: Engine, claim: Claim) -> None:
-        self._engine, self._claim = engine, claim
-        self._place = self._own(claim.place or places.find(claim.cwd), claim.cwd) if claim.cwd else None
-
-    @property
-    def worktree(self) -> str:
-        return self._place.name if self._place and self._place.worktree else ""
-
-    @property
-    def repository_id(self) -> str:
-        return self._engine.repository_id()
-
-    def identify(self) -> Identity:
-        claim = self._claim
-        if claim.agent_id:
-            known = self._engine.roster.registered(claim.agent_id)
-            role, module, display = (known[key] if known else "" for key in ("role", "module", "display"))
-            return Identity(claim.agent_id, role, module, display, "caller")
-        if self._place is None:
-            raise NoIdentity("the request does not say who is asking", "send `caller` with `cwd`, or `caller_agent_id`")
-        flagged = claim.name or claim.role or claim.module
-        flags = identities.Wanted(claim.name, claim.role, claim.module, "flags" if flagged else "")
-        return identities.choose(self._place.identities_dir, flags, claim.environ)
-
-    def identities(self) -> list[Identity]:
-        folder = self._place.identities_dir if self._place else None
-        return identities.present(folder) if folder else []
-
-    def elsewhere(self, agent_id: str) -> str:
-        for other in places.worktrees(self._engine.place):
-            if self._place is not None and other.worktree == self._place.worktree:
-                continue
-            if any(identity.agent_id == agent_id for identity in identities.present(other.identities_dir or "")):
-                return other.name if self._place is not None else ""
-        return ""
-
-    def forget(self, agent_id: str) -> None:
-        for folder in self._identity_folders():
-            identities.remove(folder, agent_id)
-
-    def settled(self) -> set[str]:
-        return {one.agent_id for folder in self._identity_folders() for one in identities.present(folder)}
-
-    def worktrees(self) -> dict[str, str]:
-        place = self._engine.place
-        there = {found.name: found.worktree or "" for found in places.worktrees(place)}
-        return dict.fromkeys(places.locked_away(place), "") | there
-
-    def branches(self) -> set[str]:
-        from thrum.git import context
-
-        return context.branches(self._engine.place)
-
-    def git_user(self) -> tuple[str, str]:
-        from thrum.git.command import run
-
-        place = self._place or self._engine.place
-        asked = (
-            run(["config", "--get", f"user.{key}"], place.worktree or place.git_dir, check=False, plain=True)
-            for key in ("name", "email")
-        )
-        name, email = (settled_text(answer.out.decode("utf-8", "replace").strip()) for answer in asked)
-        return name, email
-
-    def save(self, identity: Identity, updated_at: str) -> bool:
-        folder = self._place.identities_dir if self._place else None
-        if folder is None:
-            return False
-        identities.save(folder, identity, self.worktree, updated_at)
-        return True
-
-    def _identity_folders(self) -> list[str]:
-        found = (place.identities_dir for place in places.worktrees(self._engine.place))
-        return [folder for folder in found if folder]
-
-    def _own(self, found: Place, cwd: str) -> Place:
-        if found.common_dir != self._engine.place.common_dir:
-            raise Contradiction(
-                f"{cwd} is in another repository than {self._engine.place.name}", "run it there, or pass --repo"
-            )
-        return found
 
 
 class _Past:

@@ -7,10 +7,10 @@ import sys
 import time
 from typing import Any
 
+from thrum.caller import Claim
 from thrum.config import Settings
 from thrum.daemon import app, web
 from thrum.daemon.dispatch import Execute
-from thrum.engine import Claim
 from thrum.errors import StorageError
 from thrum.git.place import find
 

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from thrum.caller import Claim
 from thrum.daemon.dispatch import Dispatcher, Execute
 from thrum.daemon.feed import Feed
 from thrum.daemon.worker import Worker
-from thrum.engine import Call, Claim
+from thrum.engine import Call
 from thrum.errors import NotFound
 
 Json = dict[str, Any]

@@ -19,9 +19,10 @@ import pytest
 
 import thrum
 from tests import kit
+from thrum.caller import Claim
 from thrum.daemon import lifecycle
 from thrum.daemon.lifecycle import ask, owner, start, stop
-from thrum.engine import Claim, Engine
+from thrum.engine import Engine
 from thrum.git.place import Place, find
 
 pytestmark = pytest.mark.usefixtures("daemons")

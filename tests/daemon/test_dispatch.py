@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import thrum
+from thrum.caller import Claim
 from thrum.daemon.dispatch import Conversation, read_claim
 from thrum.daemon.postponed import LIFETIME, MOST, Call, Postponed
-from thrum.engine import Claim
 from thrum.errors import BadParams, DaemonError
 
 from .conftest import until

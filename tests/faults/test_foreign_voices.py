@@ -16,11 +16,11 @@ import pytest
 
 from tests import kit
 from tests.faults.crowd import Daemon, RawSocket, Wire, soon
+from thrum.caller import Claim
 from thrum.cli.checks import Patient, well
 from thrum.cli.checks.strangers import doors, voices_
 from thrum.config import Settings
 from thrum.core import ids
-from thrum.engine import Claim
 from thrum.errors import ThrumError
 from thrum.git.place import find
 from thrum.methods import registry

@@ -18,8 +18,9 @@ from tests.faults.ledger import Ledger
 from tests.sync.house import fsck
 from thrum import client
 from thrum.__main__ import main
+from thrum.caller import Claim
 from thrum.cli import answer, app, founding, setup  # noqa: F401 (what a fork shall find loaded)
-from thrum.engine import Call, Claim, Engine, database_path
+from thrum.engine import Call, Engine, database_path
 from thrum.errors import ThrumError
 from thrum.git import index, libgit, remote, worktree  # noqa: F401
 from thrum.store import proof

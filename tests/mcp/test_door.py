@@ -10,7 +10,7 @@ import threading
 import anyio
 import pytest
 
-from thrum.engine import Claim
+from thrum.caller import Claim
 from thrum.errors import NoIdentity, NotARepository, ThrumError, UnknownRecipient
 from thrum.git import place
 from thrum.mcp import door

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import kit
-from thrum.engine import Claim
+from thrum.caller import Claim
 from thrum.mcp import letters
 
 SIZES = st.integers(0, 3 * letters.MOST_TEXT)

@@ -4,8 +4,8 @@ import os
 import pytest
 
 from tests import kit
+from thrum.caller import Claim
 from thrum.core import ids
-from thrum.engine import Claim
 from thrum.errors import BadParams, Contradiction, NameTaken, NoIdentity, NotFound, ThrumError, UsageError
 
 

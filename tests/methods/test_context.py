@@ -1,7 +1,7 @@
 import pytest
 
 from tests import kit
-from thrum.engine import Claim
+from thrum.caller import Claim
 from thrum.errors import BadParams, NoIdentity, NotFound
 
 

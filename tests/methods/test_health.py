@@ -1,6 +1,6 @@
 from tests import kit
 from thrum import __version__
-from thrum.engine import Claim
+from thrum.caller import Claim
 
 
 def test_health_says_who_answers_and_how_the_sync_stands(ann, engine):

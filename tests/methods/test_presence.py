@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests import kit
+from thrum.caller import Claim
 from thrum.core import clock
-from thrum.engine import Claim
 from thrum.methods import presence
 
 YEAR = 365 * 86400 * clock.SECOND

@@ -4,8 +4,8 @@ import time
 import pytest
 
 from tests import kit
+from thrum.caller import Claim
 from thrum.core import clock
-from thrum.engine import Claim
 from thrum.errors import BadParams, Forbidden, NoIdentity, NotFound, UnknownRecipient
 
 DAY = 86400

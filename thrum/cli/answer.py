@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from thrum.caller import Claim
 from thrum.cli import app
 from thrum.cli.options import Options, guess
 from thrum.cli.plan import Local, NeedsInputError, Next, Plan, Said, Style
 from thrum.cli.text import safe
 from thrum.core import clock
 from thrum.door import ELSEWHERE
-from thrum.engine import Claim
 from thrum.errors import BadParams, DaemonError, ThrumError
 from thrum.git import place
 

@@ -55,8 +55,8 @@ def _fitting(words: list[str], incomplete: str) -> list[str]:
 def _asked(ask: Callable[[InProcess], list[dict[str, str]]]) -> list[dict[str, str]]:
     """What a call of ours gives; nothing when anything is in its way."""
     from thrum import client
+    from thrum.caller import Claim
     from thrum.config import Settings
-    from thrum.engine import Claim
     from thrum.git import place as places
 
     try:

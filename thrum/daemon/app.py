@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import thrum
+from thrum.caller import Claim
 from thrum.config import Settings
 from thrum.daemon import condition, logfile, offspring
 from thrum.daemon.chores import Chores
@@ -28,7 +29,7 @@ from thrum.daemon.pace import Pace, Sync
 from thrum.daemon.tasks import guarded
 from thrum.daemon.unix import Server
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim, Engine
+from thrum.engine import Engine
 from thrum.errors import DaemonError, ThrumError
 from thrum.git.place import Place
 from thrum.store.projection import News

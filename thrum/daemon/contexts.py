@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 from collections.abc import Collection
 
+from thrum.caller import Claim
 from thrum.core import clock
 from thrum.daemon.tasks import Tasks, guarded, in_thread
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim, Engine
+from thrum.engine import Engine
 from thrum.git import context
 from thrum.git.context import Context
 from thrum.git.memory import Memory

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from thrum.caller import Claim
 from thrum.core import jsonrpc
 from thrum.daemon.feed import Feed
 from thrum.daemon.tasks import Coalesced, Tasks
 from thrum.daemon.worker import Worker
-from thrum.engine import Claim
 from thrum.errors import ThrumError
 
 Json = dict[str, Any]

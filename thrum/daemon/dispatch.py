@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import thrum
+from thrum.caller import Claim
 from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
 from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
@@ -18,7 +19,7 @@ from thrum.daemon.postponed import Postponed
 from thrum.daemon.tally import Tally
 from thrum.daemon.turned import Turned
 from thrum.daemon.worker import Worker
-from thrum.engine import Call, Claim, Reading
+from thrum.engine import Call, Reading
 from thrum.errors import BadParams, ThrumError
 
 Json = dict[str, Any]

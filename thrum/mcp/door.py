@@ -17,9 +17,9 @@ import anyio
 from anyio import to_thread
 
 from thrum import client, door, errors
+from thrum.caller import Claim
 from thrum.config import Settings
 from thrum.core import jsonrpc
-from thrum.engine import Claim
 from thrum.errors import DaemonError, ThrumError
 from thrum.git import place
 

@@ -16,8 +16,8 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 import thrum
+from thrum.caller import Claim
 from thrum.core.printable import all_safe
-from thrum.engine import Claim
 from thrum.errors import Contradiction, NoIdentity, ThrumError
 from thrum.mcp import schema
 from thrum.mcp.desk import Desk
