@@ -76,10 +76,8 @@ class Listing:
         return [row[0] for row in self._sql.execute(query, self.arguments(size=size, skip=skip))]
 
     def _count(self) -> int:
-        if not self._is_unread_mail:
-            return self._number(f"SELECT COUNT(*) FROM ({' UNION '.join(self._selects)})")
         query = f"SELECT COUNT(*) FROM ({' UNION '.join(self._selects)})"
-        spans = unread.spans(self._sql, self._agent_id)
+        spans = unread.spans(self._sql, self._agent_id) if self._is_unread_mail else [(0, clock.LATEST)]
         return sum(self._number(query, lo=lo, hi=hi) for lo, hi in spans if lo <= hi)
 
     def _number(self, query: str, **more: Any) -> int:
@@ -189,21 +187,16 @@ def _leave_out(wanted: Filter, kind: str) -> list[str]:
     if wanted.mention and kind not in ("mention", "loose"):
         words = ", ".join(f":mention{i}" for i in range(len(_spellings(wanted.mention))))
         conditions.append(_tagged(place, "refs", f"t.type = 'mention' AND t.value IN ({words})"))
-    conditions += _plain(wanted, kind, is_mail)
+    conditions += _plain(wanted, is_mail)
     return conditions
 
 
-def _plain(wanted: Filter, kind: str, is_mail: bool) -> Iterator[str]:
+def _plain(wanted: Filter, is_mail: bool) -> Iterator[str]:
     if wanted.priority:
         yield "m.priority = :priority"
     if wanted.author:
-        yield (
-            "c.author = :agent_id"
-            if is_mail
-            else "+m.agent_id = :agent_id"
-            if wanted.thread_id
-            else "m.agent_id = :agent_id"
-        )
+        column = "c.author" if is_mail else "m.agent_id"
+        yield f"+{column} = :agent_id" if wanted.thread_id else f"{column} = :agent_id"
 
 
 def _visibility(wanted: Filter) -> str:
