@@ -25,6 +25,17 @@ def told(here, name):
     return next(check["detail"] for check in here.ask("doctor")["checks"] if check["name"] == name)
 
 
+@pytest.fixture
+def synced(thrum, clones):
+    """A clone in which ann works, synced with its remote: how to run commands in it, and its path."""
+    (path,) = clones(1)
+    here = thrum.at(path)
+    here.ok("init")
+    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+    here.ok("sync", "force")
+    return here, path
+
+
 def test_a_healthy_repository(bob):
     report = bob.ask("doctor")
     assert report["healthy"]
@@ -66,11 +77,8 @@ def test_a_torn_end_that_was_put_aside_is_told_and_is_no_fault(bob, repository):
     assert "1 unfinished or damaged line kept" in checks["logs"]["detail"]
 
 
-def test_fix_heals_the_worktree_and_brings_lost_logs_back(thrum, clones):
-    (path,) = clones(1)
-    here = thrum.at(path)
-    here.ok("init")
-    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+def test_fix_heals_the_worktree_and_brings_lost_logs_back(synced):
+    here, path = synced
     here.ok("send", "kept")
     here.ok("sync", "force")
     root = path / ".git/thrum-sync/a-sync"
@@ -97,12 +105,8 @@ def test_a_failed_sync_is_told_with_its_hint(thrum, clones):
     assert "the last sync failed" in wrong(here("doctor", "--json"))["remote"]
 
 
-def test_the_remote_is_told_with_who_may_read_it(thrum, clones):
-    (path,) = clones(1)
-    here = thrum.at(path)
-    here.ok("init")
-    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
-    here.ok("sync", "force")
+def test_the_remote_is_told_with_who_may_read_it(synced):
+    here, path = synced
     assert "closed to strangers" in told(here, "remote")
     kit.git(path, "config", "thrum.allowPublic", "true")
     here.ok("send", "one more")
@@ -110,12 +114,8 @@ def test_the_remote_is_told_with_who_may_read_it(thrum, clones):
     assert "thrum.allowPublic allows" in told(here, "remote")
 
 
-def test_what_somebody_put_into_the_branch_is_named_and_no_fault(thrum, clones, bare_remote):
-    (path,) = clones(1)
-    here = thrum.at(path)
-    here.ok("init")
-    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
-    here.ok("sync", "force")
+def test_what_somebody_put_into_the_branch_is_named_and_no_fault(synced, bare_remote):
+    here, _ = synced
     leaves = {"messages/l.jsonl": ("120000", b"/etc/passwd"), "messages/x.jsonl": ("160000", "1" * 40)}
     put(bare_remote, leaves, [remote_tip(bare_remote)])
     here.ok("sync", "force")
@@ -331,12 +331,9 @@ BROKEN = [
 
 
 @pytest.fixture
-def ann(thrum, clones, monkeypatch):
+def ann(synced, monkeypatch):
     """@ann's command line in a clone whose branch has all she said."""
-    (path,) = clones(1)
-    here = thrum.at(path)
-    here.ok("init")
-    here.ok("quickstart", "--role", "r", "--module", "m", "--name", "ann")
+    here, path = synced
     here.ok("send", "kept")
     here.ok("sync", "force")
     monkeypatch.chdir(path)
