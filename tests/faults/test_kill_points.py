@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -201,8 +202,18 @@ def sweep_daemon(ledger, what, stride, first, last):
             ledger.fault()
             scene.age(scene.locks(f"{folder}/origin.git"))
             books.heals(f"daemon killed at {point}: {hit}")
+        come_and_go(repo)
         books.leaves_no_litter()
         bare_is_sound(books, folder / "origin.git")
+
+
+def come_and_go(repo):
+    """A daemon that nobody kills: whatever only a daemon writes is written once more."""
+    scene.age(scene.litter(repo))
+    daemon = trace.spawn(lambda: serve(repo))
+    until_it_serves(repo)
+    os.kill(daemon, signal.SIGTERM)
+    assert os.waitpid(daemon, 0)[1] == 0
 
 
 def serve_until(repo, point):
