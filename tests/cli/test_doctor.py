@@ -198,6 +198,10 @@ def a_branch_without_a_blob(path):
     drop_object(path, kit.git(path, "ls-tree", "-r", "a-sync").split()[2])
 
 
+def a_branch_with_a_hole_in_its_past(path):
+    drop_object(path, "a-sync~1^{tree}")
+
+
 def a_branch_of_zeros(path):
     (path / ".git/refs/heads/a-sync").write_bytes(bytes(41))
 
@@ -302,6 +306,7 @@ def an_open_socket(path):
 CURABLE = [
     a_branch_without_objects,
     a_branch_without_a_blob,
+    a_branch_with_a_hole_in_its_past,
     a_branch_of_zeros,
     no_branch,
     no_origin,

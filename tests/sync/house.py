@@ -85,7 +85,9 @@ class Clone:
 
         assert proof.check(self.root, database_path(self.place), self.origin) == []
         assert kit.git(self.root, "status", "--porcelain") == ""
-        if not self.is_damaged:
+        if self.is_damaged:
+            kit.git(self.path, "gc", "-q", "--prune=now")
+        else:
             fsck(self.path)
         kit.git(self.path, "rev-list", "--objects", "--quiet", REF)
         return True

@@ -14,7 +14,7 @@ from tests.git.kit import ALL_HOOKS, fingerprint
 from thrum.config import LOCAL_VARIABLES
 from thrum.core import layout
 from thrum.errors import StorageError
-from thrum.git import branch, remote, worktree
+from thrum.git import branch, remote, wholeness, worktree
 from thrum.git.libgit import LibgitObjects
 from thrum.store import disk
 from thrum.sync import cycle, files, state
@@ -198,6 +198,22 @@ def no_subtree(clone):
     clone.is_damaged = True
 
 
+def a_hole_in_the_past(clone):
+    for _ in range(2):
+        clone.send("so that the commits are only here")
+        clone.cycle().run(push=False)
+    remove_object(clone.path, hash_of(clone.path, f"{REF}~1:{clone.log}"))
+    clone.is_damaged = True
+
+
+def a_log_of_the_branch_that_names_what_is_gone(clone):
+    tip = clone.tip
+    no_subtree(clone)
+    kit.git(clone.path, "update-ref", REF, tip)
+    kit.git(clone.path, "update-ref", "-d", "refs/remotes/origin/a-sync")
+    state.save(clone.place.sync_dir, {**clone.state, "suspect": True})
+
+
 def an_unreadable_branch(clone):
     no_branch(clone)
     with open(f"{clone.place.common_dir}/{REF}", "wb") as file:
@@ -253,7 +269,7 @@ def leftovers(clone):
 
 HARMS = [
     no_worktree, no_own_log, no_sealed_segment, no_logs_at_all, a_cut_log, an_empty_log, no_pointer, no_metadata,
-    no_branch, no_branch_at_all, no_commit, no_subtree, an_unreadable_branch, no_index, a_stale_index,
+    no_branch, no_branch_at_all, no_commit, no_subtree, a_hole_in_the_past, a_log_of_the_branch_that_names_what_is_gone, an_unreadable_branch, no_index, a_stale_index,
     an_index_somebody_worked_in, no_state, a_senseless_state, an_older_state, an_older_branch, no_packed_objects, leftovers,
 ]  # fmt: skip
 
@@ -275,6 +291,25 @@ def test_the_next_cycle_heals(pair, bare_remote, monkeypatch, harm, moment):
     for path, data in before.items():
         assert set(data.split(b"\n")) <= set(after.get(path, b"").split(b"\n")), path
     assert kit.git(ann.root, "status", "--porcelain") == ""
+    agree(ann, bob, sent=sent, bare=bare_remote)
+
+
+def test_what_a_gc_took_while_we_wrote_is_no_hole_for_ever(pair, bare_remote):
+    """It looked before the branch named the commit, and removed a part of it after the remote had all of it."""
+    ann, bob = pair
+    sent = [ann.send()]
+    lock = f"{ann.place.common_dir}/gc.pid"
+    with open(lock, "w") as file:
+        file.write("1 elsewhere\n")
+    ann.works()
+    sent.append(ann.send("goes on"))
+    ann.works()
+    remove_object(ann.path, hash_of(ann.path, f"{REF}~1:{ann.log}"))
+    assert ann.tip == remote_tip(bare_remote)
+    assert not wholeness.is_whole(ann.place)
+    os.unlink(lock)
+    ann.works()
+    ann.is_damaged = True
     agree(ann, bob, sent=sent, bare=bare_remote)
 
 

@@ -24,6 +24,14 @@ def tracking_ref(remote: str) -> str:
     return f"refs/remotes/{remote}/{BRANCH}"
 
 
+def references(place: Place) -> dict[str, str]:
+    """{reference: id} of our branch and of the remotes' as it was fetched, whether or not their commits are there."""
+    remotes = run(["remote"], place.common_dir).out.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    asked = ["for-each-ref", "--format=%(objectname) %(refname)", REF, *map(tracking_ref, remotes)]
+    lines = run(asked, place.common_dir).out.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    return {ref: oid for oid, _, ref in (line.partition(" ") for line in lines)}
+
+
 def ensure(objects: Objects, place: Place, remote: str | None) -> str:
     """The branch's tip; attached to the remote's when there is none here, else begun with an empty root commit.
 

@@ -14,20 +14,19 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from thrum.errors import GitError
-from thrum.git.branch import REF, tracking_ref
+from thrum.git import branch
 from thrum.git.command import DURABLE, run
 from thrum.git.place import Place
 from thrum.git.plumbing import LOCAL
+from thrum.git.wholeness import gc_is_running
 
 LIMIT = 6700  # loose objects: git's own default of gc.auto
 LEAST = 200  # objects that are worth a pack
 _SAMPLE = ("17", "5c", "a3", "e8")  # git itself looks into 17
-_GC_LASTS = 3600.0  # seconds
 _TIMEOUT = 600.0
 _ASKED = r"^(gc\.auto|core\.sharedrepository|extensions\.(partialclone|preciousobjects)|remote\..*\.promisor)$"
 _NO = ("", "false", "no", "off", "0", "umask")
@@ -68,7 +67,7 @@ class _Packing:
     """One run; the only one."""
 
     def __init__(self, place: Place) -> None:
-        self._common, self._objects = place.common_dir, _objects(place)
+        self._place, self._common, self._objects = place, place.common_dir, _objects(place)
         self._packs = os.path.join(self._objects, "pack")
         self._stage = os.path.join(place.sync_dir, "packing")
         self._ledger = os.path.join(place.sync_dir, "packs")
@@ -104,12 +103,8 @@ class _Packing:
 
     def _unpacked(self) -> Iterator[tuple[bytes, bytes]]:
         """(hex id, path) of every object of our history that is in no pack."""
-        remotes = run(["remote"], self._common).out.decode("utf-8", "surrogateescape").split("\n")[:-1]
-        patterns = [REF, *(tracking_ref(remote) for remote in remotes)]
-        tips = self._git(["for-each-ref", "--format=%(objectname)", *patterns]).split()
-        if not tips:
-            return
-        listed = self._git(["rev-list", "--objects", "--unpacked", "--stdin"], b"\n".join([*tips, b""]))
+        tips = "".join(f"{oid}\n" for oid in branch.references(self._place).values())
+        listed = self._git(["rev-list", "--objects", "--unpacked", "--stdin"], tips.encode("ascii")) if tips else b""
         for line in listed.splitlines():
             oid, _, path = line.partition(b" ")
             yield oid, path
@@ -223,9 +218,7 @@ def _limit(settings: _Settings) -> int:
 def _is_safe(place: Place) -> bool:
     if _settings(place).is_delicate:
         return False  # others' rights to the files, objects that are elsewhere, or files nobody may remove
-    with contextlib.suppress(OSError):
-        return time.time() - os.stat(os.path.join(place.common_dir, "gc.pid")).st_mtime > _GC_LASTS
-    return True
+    return not gc_is_running(place)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,11 @@ _TROUBLES = (
         "sync through a bare repository, or with `git thrum` on that machine's own remote",
     ),
     _Trouble(
+        ("unpacker error",),
+        "the remote {name} could not store what we sent",
+        "nothing is lost: thrum tries again by itself; there, see whether the disk is full, and what `git fsck` says",
+    ),
+    _Trouble(
         ("hook declined", "protected branch", "not allowed to push", "remote rejected", "denied by"),
         "the remote {name} refuses the branch a-sync: {why}",
         "ask its owner to allow pushes to a-sync",

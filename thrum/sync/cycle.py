@@ -21,8 +21,7 @@ from thrum.core import clock
 from thrum.core.layout import LogPath
 from thrum.core.purging import NOTHING
 from thrum.errors import GitError, Refused, RemoteError, StorageError, ThrumError
-from thrum.git import branch, remote, worktree
-from thrum.git.command import run as run_git
+from thrum.git import branch, remote, wholeness, worktree
 from thrum.git.objects import BLOB, Entry, Objects, open_objects
 from thrum.git.place import Place
 from thrum.store import disk, purges, schema
@@ -68,13 +67,13 @@ class Cycle:
             return Report(False, str(error), error.hint)
 
     def settle(self, theirs: str | None = None) -> int:
-        """The half that needs no network: unites disk, branch and the commit `theirs`, and commits; a look at every file.
+        """The half that needs no network: unites disk, branch and the commit `theirs`, and commits; a look at everything.
 
         How many log files came or grew. What is known of the remote stays. Raises ThrumError.
         """
         with disk.explained("unite the logs"), self._turn():
             known = state.load(self.place.sync_dir)
-            known["checked"] = None
+            known.update(checked=None, suspect=True)
             work = _Work(self.place, self.settings, self.origin, self._ingest, known)
             try:
                 work.settle(theirs)
@@ -152,18 +151,17 @@ class _Work:
         if name:
             reach.note_address(self.known, remote.url(self.place, name))
         worktree.ensure(self.place)
-        branch.ensure(self.objects, self.place, name)
+        with self._beside_gc():
+            return self._repeat(name, push)
+
+    def _repeat(self, name: str | None, push: bool) -> Report:
+        """Tries until nobody else is faster."""
         end = time.monotonic() + LONGEST
         for attempt in range(TRIES):
-            tip, trouble = self._look(name)
-            head = self._unite_or_refound(tip)
-            if trouble is not None:
-                raise trouble
-            if name is None or not push:
-                return Report(True, received=self.received, remote=name)
-            if head == tip or self._push(name, head, tip):
-                reach.note(self.known, self.objects, head, self.origin)
-                return Report(True, received=self.received, pushed=head != tip, remote=name)
+            branch.ensure(self.objects, self.place, name)
+            report = self._try(name, push)
+            if report is not None:
+                return report
             if time.monotonic() > end:
                 break
             time.sleep(random.uniform(0.01, 0.05) * 2 ** min(attempt, 5))  # noqa: S311 (jitter is no secret)
@@ -172,11 +170,27 @@ class _Work:
             "nothing is lost: the next cycle tries again",
         )
 
+    def _try(self, name: str | None, push: bool) -> Report | None:
+        """Looks, unites, pushes; None when all of it has to be done again."""
+        tip, trouble = self._look(name)
+        head = self._unite_or_mend(tip)
+        if head is None:
+            return None
+        if trouble is not None:
+            raise trouble
+        if name is None or not push:
+            return Report(True, received=self.received, remote=name)
+        if head != tip and not self._push_or_mend(name, head, tip):
+            return None
+        reach.note(self.known, self.objects, head, self.origin)
+        return Report(True, received=self.received, pushed=head != tip, remote=name)
+
     def settle(self, theirs: str | None) -> str:
         """Disk, branch and the commit `theirs` as one; the branch's tip."""
         worktree.ensure(self.place)
-        branch.ensure(self.objects, self.place, None)
-        return self._unite_or_refound(theirs)
+        with self._beside_gc():
+            branch.ensure(self.objects, self.place, None)
+            return self._unite_or_mend(theirs) or self._unite(theirs)
 
     def _look(self, name: str | None) -> tuple[str | None, RemoteError | None]:
         """The remote's tip, or why it is not known."""
@@ -197,27 +211,33 @@ class _Work:
             self.close()
         return self.objects.head(ref) if there else None
 
-    def _unite_or_refound(self, theirs: str | None) -> str:
+    def _unite_or_mend(self, theirs: str | None) -> str | None:
+        """Unites; None when objects of our history were gone, so that it was mended instead."""
         try:
             return self._unite(theirs)
         except GitError:
-            if not self._refound():
+            if not self._mend():
                 raise
-            return self._unite(theirs)
+            return None
 
-    def _refound(self) -> bool:
-        """Begins the branch anew when objects of it are gone: the files have what it had. False when it is whole."""
-        tip = self.objects.head(branch.REF)
-        if tip is None or self._is_whole(tip):
-            return False
-        new = self.objects.commit(self.objects.empty_tree(), [], branch.BEGIN)
-        return self.objects.move(branch.REF, new, tip)
+    def _mend(self) -> bool:
+        """Begins the branch anew where objects of it are gone: the files have what it had. False when all is whole."""
+        is_mended = wholeness.mend(self.place, self.objects)
+        self.close()
+        return is_mended
 
-    def _is_whole(self, commit: str) -> bool:
-        listed = ["rev-list", "--objects", "--quiet", commit, "--"]
-        if run_git(listed, self.place.common_dir, check=False).code:
-            return False
-        return branch.is_readable(self.objects, commit)
+    @contextlib.contextmanager
+    def _beside_gc(self) -> Iterator[None]:
+        """Notes when somebody's gc was at work while we wrote, which may take what we wrote; mends once it has ended."""
+        is_running = wholeness.gc_is_running(self.place)
+        if (self.known.get("suspect") and not is_running) or self.objects.head(branch.REF) is None:
+            self._mend()
+            self.known["suspect"] = is_running
+        try:
+            yield
+        finally:
+            if is_running or wholeness.gc_is_running(self.place):
+                self.known["suspect"] = True
 
     def _unite(self, theirs: str | None) -> str:
         """Unites disk, branch and `theirs`; the branch's new tip. Again from the start if somebody else moved the branch."""
@@ -387,6 +407,14 @@ class _Work:
         if differing is None or any(new is not None and new.mode != BLOB for _, new in differing.values()):
             return None
         return {path: new.oid if new else None for path, (_, new) in differing.items()}
+
+    def _push_or_mend(self, name: str, head: str, tip: str | None) -> bool:
+        try:
+            return self._push(name, head, tip)
+        except RemoteError:
+            if wholeness.is_offered_whole(self.place, head, tip) or not self._mend():
+                raise
+            return False
 
     def _push(self, name: str, head: str, tip: str | None) -> bool:
         permission.require(self.known, self.place, name, self.settings)

@@ -9,7 +9,7 @@ from thrum.cli.checks.patient import FIX, UNSEEN, Finding, Patient, aside, bad, 
 from thrum.cli.text import count
 from thrum.core import layout
 from thrum.core.purging import Purged
-from thrum.git import branch, worktree
+from thrum.git import branch, wholeness, worktree
 from thrum.git.command import version
 from thrum.store import chains, disk, history, origin, proof, quarantine
 from thrum.store.history import UNFINISHED, Line
@@ -55,7 +55,7 @@ def branch_(patient: Patient) -> Finding:
         heals = "begins the branch a-sync anew, and commits the logs on disk to it"
         detail = "there is no branch a-sync, or its commit is damaged"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
-    if not branch.is_readable(patient.objects, tip):
+    if not (branch.is_readable(patient.objects, tip) and wholeness.is_whole(patient.place)):
         heals = "begins the branch a-sync anew where objects are missing, and commits the logs on disk to it"
         detail = f"a-sync is at {tip[:10]}, and objects of it are missing"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
