@@ -42,6 +42,17 @@ def test_the_history_begins_with_the_first_text_and_ends_with_the_present_one(te
     assert "history" not in bob("message.get", message_id=said)["message"]
 
 
+def test_an_edit_that_is_made_again_is_one(ann, said, logs):
+    """Whoever lost the answer asks once more."""
+    once = ann("message.edit", message_id=said, content="two", structured={"n": 1})
+    before = logs()
+    assert ann("message.edit", message_id=said, content="two", structured={"n": 1}) == once
+    assert ann("message.edit", message_id=said, content="two") == once
+    assert logs() == before
+    assert ann("message.edit", message_id=said, content="two", structured={"n": 2})["version"] == 2
+    assert ann("message.edit", message_id=said, content="two", structured={"n": 1})["version"] == 3
+
+
 def test_what_is_left_out_of_an_edit_stays(ann):
     said = ann("message.send", content='{"a": 1}', format="json", structured={"n": 1})["message_id"]
     ann("message.edit", message_id=said, structured={"n": 2})

@@ -269,7 +269,8 @@ def leftovers(clone):
 
 HARMS = [
     no_worktree, no_own_log, no_sealed_segment, no_logs_at_all, a_cut_log, an_empty_log, no_pointer, no_metadata,
-    no_branch, no_branch_at_all, no_commit, no_subtree, a_hole_in_the_past, a_log_of_the_branch_that_names_what_is_gone, an_unreadable_branch, no_index, a_stale_index,
+    no_branch, no_branch_at_all, no_commit, no_subtree, a_hole_in_the_past,
+    a_log_of_the_branch_that_names_what_is_gone, an_unreadable_branch, no_index, a_stale_index,
     an_index_somebody_worked_in, no_state, a_senseless_state, an_older_state, an_older_branch, no_packed_objects, leftovers,
 ]  # fmt: skip
 

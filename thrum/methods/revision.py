@@ -24,8 +24,9 @@ def edit(
     """Change the text of a message you wrote.
 
     At least one of `content` and `structured` is needed; the format stays. Who has read the message has still read it; who
-    subscribed to it hears of it again. Gives `{message_id, updated_at, version}`, `version` being the number of edits. Only its
-    author may (Forbidden): the user, if a user wrote it in an agent's name. What was deleted stays so (AlreadyDeleted).
+    subscribed to it hears of it again. An edit to what the last one said already is that one again. Gives `{message_id,
+    updated_at, version}`, `version` being the number of edits. Only its author may (Forbidden): the user, if a user wrote it in
+    an agent's name. What was deleted stays so (AlreadyDeleted).
     """
     if content is None and structured is None:
         raise BadParams("content or structured is required", "give the new text")
@@ -40,6 +41,8 @@ def edit(
     if structured is None and "structured" in body:
         said["structured"] = body["structured"]
     instant, found = ctx.now(), message["message_id"]
+    if message["edits"] and said == body:
+        return {"message_id": found, "updated_at": message["updated_at"], "version": message["edits"]}
     version = ctx.mail.last_version(found) + 1
     ctx.append(ctx.me(), [ctx.event(events.MESSAGE_EDIT, instant, message_id=found, body=said, version=version)])
     edits = (ctx.mail.get(found) or {})["edits"]
