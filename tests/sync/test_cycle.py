@@ -214,6 +214,15 @@ def a_log_of_the_branch_that_names_what_is_gone(clone):
     state.save(clone.place.sync_dir, {**clone.state, "suspect": True})
 
 
+def no_commit_that_was_fetched(clone):
+    clone.send("so that the commit is only here")
+    clone.cycle().run(push=False)
+    kit.git(clone.path, "update-ref", "refs/remotes/origin/a-sync", clone.tip)
+    kit.git(clone.path, "update-ref", REF, f"{REF}~1")
+    remove_object(clone.path, hash_of(clone.path, "refs/remotes/origin/a-sync"))
+    clone.is_damaged = True
+
+
 def an_unreadable_branch(clone):
     no_branch(clone)
     with open(f"{clone.place.common_dir}/{REF}", "wb") as file:
@@ -269,7 +278,7 @@ def leftovers(clone):
 
 HARMS = [
     no_worktree, no_own_log, no_sealed_segment, no_logs_at_all, a_cut_log, an_empty_log, no_pointer, no_metadata,
-    no_branch, no_branch_at_all, no_commit, no_subtree, a_hole_in_the_past,
+    no_branch, no_branch_at_all, no_commit, no_subtree, no_commit_that_was_fetched, a_hole_in_the_past,
     a_log_of_the_branch_that_names_what_is_gone, an_unreadable_branch, no_index, a_stale_index,
     an_index_somebody_worked_in, no_state, a_senseless_state, an_older_state, an_older_branch, no_packed_objects, leftovers,
 ]  # fmt: skip

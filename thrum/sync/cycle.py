@@ -207,9 +207,17 @@ class _Work:
         ref = branch.tracking_ref(name)
         there = remote.tip(self.place, name, PATIENCE)
         if there != self.objects.head(ref):
-            remote.fetch(self.place, name, PATIENCE)
+            self._bring(name)
             self.close()
         return self.objects.head(ref) if there else None
+
+    def _bring(self, name: str) -> None:
+        try:
+            remote.fetch(self.place, name, PATIENCE)
+        except RemoteError:
+            if not self._mend():  # git fetches nothing where one of our own references has a hole
+                raise
+            remote.fetch(self.place, name, PATIENCE)
 
     def _unite_or_mend(self, theirs: str | None) -> str | None:
         """Unites; None when objects of our history were gone, so that it was mended instead."""
