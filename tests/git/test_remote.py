@@ -247,6 +247,29 @@ def test_a_working_repository_as_remote_is_explained(place: Place, repo: str, tm
         remote.push(place, "origin", objects.commit(objects.empty_tree(), [theirs], "x\n"))
 
 
+def in_the_way_of(common_dir: str, oid: str) -> None:
+    """Makes git fail to write an object."""
+    Path(f"{common_dir}/objects/{oid[:2]}").write_text("")
+
+
+def test_what_cannot_be_written_here_is_not_the_remotes_fault(place: Place, bare: str, tmp_path: Path) -> None:
+    other = clone(place, tmp_path / "other")
+    new = grow(other, b"1")
+    assert remote.push(other, "origin", new)
+    in_the_way_of(place.common_dir, new)
+    with pytest.raises(RemoteError, match="could not be written here") as caught:
+        remote.fetch(place, "origin")
+    assert "nothing is lost" in caught.value.hint
+
+
+def test_what_the_remote_cannot_store_is_no_refusal(place: Place, bare: str) -> None:
+    new = grow(place, b"1")
+    in_the_way_of(bare, new)
+    with pytest.raises(RemoteError, match="origin could not store what we sent") as caught:
+        remote.push(place, "origin", new)
+    assert "nothing is lost" in caught.value.hint
+
+
 def test_a_missing_remote_is_a_sentence(place: Place, repo: str) -> None:
     git(repo, "remote", "set-url", "origin", "/nowhere/at/all.git")
     for call in (remote.tip, remote.fetch):

@@ -14,7 +14,8 @@ import pytest
 from tests import kit
 from thrum.config import Settings
 from thrum.core import clock
-from thrum.git import remote
+from thrum.errors import GitError, RemoteError
+from thrum.git import branch, remote
 from thrum.store import disk
 from thrum.sync import cycle
 
@@ -143,6 +144,28 @@ def test_a_push_overwritten_right_after_it_is_pushed_again(pair, bare_remote, mo
     sent.append(ann.send())
     assert ann.works().pushed and once
     assert remote_tip(bare_remote) == ann.tip
+    agree(ann, bob, sent=sent, bare=bare_remote)
+
+
+@pytest.mark.parametrize("where", [(remote, "fetch"), (branch, "graft")])
+def test_what_fails_while_somebody_tidies_is_done_again(pair, bare_remote, monkeypatch, where):
+    """A gc removes the folder that an object is about to be written to."""
+    ann, bob = pair
+    sent = [ann.send(), bob.send()]
+    bob.works()
+    lock = f"{ann.place.common_dir}/gc.pid"
+    disk.append(lock, b"1 elsewhere\n")
+    real, failed = getattr(*where), []
+
+    def fail_once(*arguments):
+        if not failed:
+            failed.append(1)
+            raise RemoteError("failed to write object") if where[0] is remote else GitError("no such folder")
+        return real(*arguments)
+
+    monkeypatch.setattr(*where, fail_once)
+    assert ann.works().pushed and failed
+    os.unlink(lock)
     agree(ann, bob, sent=sent, bare=bare_remote)
 
 

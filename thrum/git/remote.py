@@ -50,6 +50,16 @@ _TROUBLES = (
         "there, `git fsck` names it; set a-sync back to its last good commit, and what is missing comes from the clones",
     ),
     _Trouble(
+        ("unpacker error", "unable to migrate objects"),
+        "the remote {name} could not store what we sent",
+        "nothing is lost: thrum tries again by itself; there, see whether the disk is full, and what `git fsck` says",
+    ),
+    _Trouble(
+        ("failed to write object",),
+        "what the remote {name} has could not be written here: {why}",
+        "nothing is lost: thrum tries again by itself; see whether the disk is full",
+    ),
+    _Trouble(
         (
             "authentication failed",
             "could not read username",
@@ -69,11 +79,6 @@ _TROUBLES = (
         ("branch is currently checked out",),
         "the remote {name} is somebody's working repository with a-sync checked out",
         "sync through a bare repository, or with `git thrum` on that machine's own remote",
-    ),
-    _Trouble(
-        ("unpacker error",),
-        "the remote {name} could not store what we sent",
-        "nothing is lost: thrum tries again by itself; there, see whether the disk is full, and what `git fsck` says",
     ),
     _Trouble(
         ("hook declined", "protected branch", "not allowed to push", "remote rejected", "denied by"),

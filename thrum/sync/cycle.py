@@ -212,19 +212,22 @@ class _Work:
         return self.objects.head(ref) if there else None
 
     def _bring(self, name: str) -> None:
+        """Fetches; once more where that failed, as git brings nothing where one of our own references has a hole.
+
+        A gc, too, may have been in the way, and have taken a folder that an object was about to be written to.
+        """
         try:
             remote.fetch(self.place, name, PATIENCE)
         except RemoteError:
-            if not self._mend():  # git fetches nothing where one of our own references has a hole
-                raise
+            self._mend()
             remote.fetch(self.place, name, PATIENCE)
 
     def _unite_or_mend(self, theirs: str | None) -> str | None:
-        """Unites; None when objects of our history were gone, so that it was mended instead."""
+        """Unites; None when it has to be done again: objects of our history were gone, or a gc is in the way."""
         try:
             return self._unite(theirs)
         except GitError:
-            if not self._mend():
+            if not self._mend() and not wholeness.gc_is_running(self.place):
                 raise
             return None
 
