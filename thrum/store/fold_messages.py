@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import starmap
 from typing import Any
 
 from thrum.core import clock, layout, routing
@@ -32,9 +33,12 @@ _Filed = tuple[str, int, str, str]
 class MessageFold:
     """Applies statements about messages to a database, inside the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, readers: Readers) -> None:
-        """`readers`: who is to be told of every row of the table `audience` that comes or goes."""
-        self.sql, self._readers = connection, readers
+    def __init__(self, connection: sqlite3.Connection, readers: Readers, *, is_whole: bool) -> None:
+        """`readers`: who is to be told of every row of the table `audience` that comes or goes.
+
+        `is_whole`: into an empty database, everything there is; then threads are filed once, in `finish`.
+        """
+        self.sql, self._readers, self._is_whole = connection, readers, is_whole
         self._tally = Tally(connection)
         self._members: dict[str, set[str]] = {}
         """Who takes part in the threads that were looked at."""
@@ -129,6 +133,29 @@ class MessageFold:
         """Writes down what was counted."""
         self._tally.flush()
 
+    def finish(self) -> None:
+        """Files what was left for the end: the messages of every thread, under all who take part in it."""
+        if not self._is_whole:
+            return
+        joined = [(thread_id, agent_id) for thread_id, members in self._members.items() for agent_id in members]
+        self.sql.executemany("INSERT OR IGNORE INTO participant VALUES (?, ?)", joined)
+        query = (
+            "SELECT message_id, at, agent_id, thread_id, line FROM message "
+            "WHERE thread_id IS NOT NULL AND deleted_at IS NULL AND NOT everyone"
+        )
+        found = self.sql.execute(query)
+        while some := found.fetchmany(_MANY):
+            self.sql.executemany(_FILE, [row for message in some for row in self._spread(*message)])
+        self._tally.flush()
+
+    def _spread(self, message_id: str, at: int, author: str, thread_id: str, line: bytes) -> list[_Filed]:
+        """The rows that a message has because it is in a thread."""
+        event = decode(line)
+        others = self._members_of(thread_id).difference(routing.audience(event), (author,))
+        if others:
+            self._tally.count(_topics(event), tuple(others), author, 1)
+        return [(address, at, message_id, author) for address in others]
+
     def _note_changes(self, message_ids: Iterable[str]) -> None:
         """Settles messages, and notes which of them are not what they were when they arrived."""
         for message_id in self.settle(sorted(message_ids)):
@@ -156,10 +183,11 @@ class MessageFold:
     def _insert(self, batch: list[Stated]) -> list[str]:
         """Stores and files messages; the ids of those that were there already, which are left alone."""
         before, newest = self.sql.total_changes, self.sql.execute(_NEWEST).fetchone()[0]
-        self.sql.executemany(_INSERT, map(_row, batch))
+        aimed = [(stated, routing.audience(stated.event)) for stated in batch]
+        self.sql.executemany(_INSERT, starmap(_row, aimed))
         known = self._older(batch, newest) if self.sql.total_changes - before < len(batch) else []
         passed = set(known)
-        self._file_messages([s for s in batch if s.event["message_id"] not in passed] if known else batch)
+        self._file_messages([pair for pair in aimed if pair[0].event["message_id"] not in passed] if known else aimed)
         return known
 
     def _older(self, batch: list[Stated], newest: int) -> list[str]:
@@ -168,13 +196,12 @@ class MessageFold:
         ids = (stated.event["message_id"] for stated in batch)
         return [message_id for message_id in ids if self.sql.execute(query, (message_id, newest)).fetchone()]
 
-    def _file_messages(self, batch: Sequence[Stated]) -> None:
-        """Files new messages, and notes what they carry."""
+    def _file_messages(self, batch: Sequence[tuple[Stated, tuple[str, ...]]]) -> None:
+        """Files new messages under their audience, and notes what they carry."""
         rows, tags, count = list[_Filed](), list[tuple[str, str, str, int, str]](), self._tally.count
-        for stated in batch:
-            event, at = stated.event, stated.at
+        for (event, _, _, at, _, _), addresses in batch:
             message_id, author = event["message_id"], event["agent_id"]
-            addresses, tagged = routing.audience(event), fold_tally.tags(event)
+            tagged = fold_tally.tags(event)
             if author in addresses:
                 addresses = tuple(address for address in addresses if address != author)
             rows += [(address, at, message_id, author) for address in addresses]
@@ -256,6 +283,11 @@ class MessageFold:
             self._tally.count(_topics(decode(found[1])), (EVERY,), found[0], -1)
 
     def _join_threads(self, batch: Sequence[Stated], fresh: dict[str, Stated]) -> None:
+        if self._is_whole:
+            for stated in batch:
+                if thread_id := stated.event.get("thread_id"):
+                    self._join(thread_id, stated.event["agent_id"])
+            return
         for stated in batch:
             event = stated.event
             thread_id, author = event.get("thread_id"), event["agent_id"]
@@ -270,6 +302,8 @@ class MessageFold:
 
     def _file_in_thread(self, message_id: str) -> None:
         """Files a message of a thread under everyone who takes part in it."""
+        if self._is_whole:
+            return
         query = (
             "SELECT p.agent_id, m.at, m.message_id, m.agent_id, m.line FROM message m JOIN participant p "
             "USING (thread_id) WHERE m.message_id = ? AND m.deleted_at IS NULL AND NOT m.everyone "
@@ -282,7 +316,8 @@ class MessageFold:
         members = self._members.get(thread_id)
         if members is None:
             query = "SELECT agent_id FROM participant WHERE thread_id = ?"
-            members = self._members[thread_id] = {row[0] for row in self.sql.execute(query, (thread_id,))}
+            found = () if self._is_whole else self.sql.execute(query, (thread_id,))
+            members = self._members[thread_id] = {row[0] for row in found}
         return members
 
     def _join(self, thread_id: str, agent_id: str) -> None:
@@ -293,6 +328,8 @@ class MessageFold:
         members = self._members_of(thread_id)
         if agent_id not in members and agent_id[0] not in "*@":
             members.add(agent_id)
+            if self._is_whole:
+                return
             self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id))
             query = (
                 "SELECT ?1, at, message_id, agent_id, line FROM message m WHERE thread_id = ?2 AND deleted_at IS NULL "
@@ -359,15 +396,15 @@ def _again(path: str, ends: int, line: bytes) -> Stated:
     return read(source, ends, line)
 
 
-def _row(stated: Stated) -> tuple[Any, ...]:
-    """What a `message.create` puts into the table `message`."""
+def _row(stated: Stated, addresses: tuple[str, ...]) -> tuple[Any, ...]:
+    """What a `message.create` to these addresses puts into the table `message`."""
     event, source, ends, at, line, _ = stated
     return (
         event["message_id"],
         source.owner,
         event["agent_id"],
         event.get("thread_id") or None,
-        bool(event.get("everyone")) or routing.audience(event) == _EVERYONE,
+        addresses == _EVERYONE,
         at,
         event.get("priority") or "normal",
         line,

@@ -302,7 +302,8 @@ class Fold:
     def __init__(self, connection: sqlite3.Connection, *, is_whole: bool) -> None:
         """`is_whole`: into an empty database, everything there is."""
         self._readers = Readers(connection, is_whole=is_whole)
-        self._messages, self._agents = MessageFold(connection, self._readers), AgentFold(connection, self._readers)
+        self._messages = MessageFold(connection, self._readers, is_whole=is_whole)
+        self._agents = AgentFold(connection, self._readers)
         self._waiting: dict[str, list[Stated]] = defaultdict(list)
         self._count = 0
         messages, agents = self._messages, self._agents
@@ -333,6 +334,7 @@ class Fold:
     def flush(self) -> None:
         """Applies what is still waiting."""
         self._fold()
+        self._messages.finish()
         self._readers.finish()
 
     def _fold(self) -> None:
