@@ -147,6 +147,15 @@ def test_who_takes_part_in_a_thread_gets_all_of_its_mail_whatever_arrives_first(
         assert made.tables() == made.rebuilt()
 
 
+def test_what_was_deleted_is_nobodys_mail_in_a_thread_either(branch):
+    said = kit.message("ann", at=0, thread_id="thr_1", to=["bob"])
+    other = kit.message("cat", at=1, thread_id="thr_1", to=["ann"])
+    gone = kit.event("message.delete", 2, message_id=said["message_id"])
+    for made in in_every_order(branch, ("ann", said), ("cat", other), ("ann", gone)):
+        assert ids_of(made, "cat") == []
+        assert made.tables() == made.rebuilt()
+
+
 @pytest.mark.parametrize("kind", ["edit", "thread", "create"])
 def test_two_lines_that_claim_one_event_id_give_the_same_rows_in_every_order(branch, kind):
     first = kit.message("ann", "one", message_id="msg_1")
