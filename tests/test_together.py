@@ -223,3 +223,33 @@ def test_what_stops_the_look_before_is_told_as_the_machines(ann, send, monkeypat
     monkeypatch.setattr(ann.engine, "look", look)
     with pytest.raises(StorageError):
         send("ann one", "bob two")
+
+
+def test_who_waits_for_the_same_shares_a_look_and_nobody_elses(ann, repository, send, monkeypatch):
+    engine, looks = ann.engine, []
+    monkeypatch.setattr(engine, "mail", Watched(engine.mail, looks))
+    here = {name: Claim(cwd=str(repository), name=name) for name in ("ann", "bob", "nobody")}
+    waits = [Call("message.wait", {"timeout": 5}, here[name]) for name in ("bob", "ann", "bob", "nobody", "bob")]
+    waits.append(Call("message.wait", {"timeout": 5, "priority": "high"}, here["bob"]))
+    send("ann for you", to=["bob"])
+    looks.clear()
+    found = engine.poll_together(waits)
+    first = found[0]
+    assert first["message"]["body"]["content"] == "ann for you"
+    assert found[2] == found[4] == first
+    assert found[1] is None and isinstance(found[3], NoIdentity) and found[5] is None
+    assert looks == ["bob", "ann", "bob"]
+
+
+class Watched:
+    """A mailbox that notes whose page is looked at."""
+
+    def __init__(self, mail, looks):
+        self.mail, self.looks = mail, looks
+
+    def page(self, me, *arguments, **more):
+        self.looks.append(me)
+        return self.mail.page(me, *arguments, **more)
+
+    def __getattr__(self, name):
+        return getattr(self.mail, name)

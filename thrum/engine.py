@@ -144,10 +144,12 @@ class Engine:
         return self.call(method, params, claim)
 
     def poll_together(self, calls: Sequence[Call]) -> list[Any]:
-        """One look each for several who wait; for each what `poll` gives or raises."""
+        """One look for several who wait, and a single one for all who ask the same; for each what `poll` gives or raises."""
         with disk.blamed():
             self.look()
-        return [_attempt(self._poll, call) for call in calls]
+        asked = {repr(call): call for call in calls}
+        found = {question: _attempt(self._poll, call) for question, call in asked.items()}
+        return [found[repr(call)] for call in calls]
 
     def cursor(self) -> Cursor:
         """Where arrival stands now, for `notices`."""

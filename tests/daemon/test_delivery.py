@@ -346,7 +346,7 @@ def test_many_ears_cost_one_look_and_one_that_fails_costs_the_others_nothing(
         await nadia("message.send", content="hello")
         await until(lambda: all(ear.heard == ["hello"] for ear in ears))
         await settled(hall)
-        assert len(rounds) <= 2, rounds
+        assert len(rounds) <= 2 and max(rounds) == 2, rounds  # for two sessions, however many listen
         hall.engine.notices = notices  # type: ignore[method-assign]
         await hall.client("omar")("message.send", content="and back")
         await until(lambda: broken.heard == ["and back"])

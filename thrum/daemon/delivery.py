@@ -22,7 +22,7 @@ Push = Callable[[bytes], None]
 """Sends a frame to a client without waiting for it. On the event loop."""
 
 TOGETHER = 32
-"""Connections that are looked for in one job."""
+"""Questions that are answered in one job."""
 REMEMBERED = 1024
 """Messages an ear knows it was told, in case the client asks again for what it missed."""
 
@@ -73,6 +73,21 @@ class Joined(NamedTuple):
     now: Any
 
 
+class Question(NamedTuple):
+    """What is new for a session since a cursor; connections that ask the same share the answer."""
+
+    agent_id: str
+    session_id: str
+    cursor: Any
+
+
+class Notice(NamedTuple):
+    """A notification as it is sent; `event_id` tells a message's, None what belongs to the one before."""
+
+    event_id: str | None
+    frame: bytes
+
+
 class Ear:
     """One connection listening for one session."""
 
@@ -87,16 +102,15 @@ class Ear:
         self._push = push
         self._told: dict[str, None] = {}
 
-    def tell(self, items: list[Json]) -> None:
+    def tell(self, notices: list[Notice]) -> None:
         """Sends what it was not told before; what belongs to a message comes or goes with it."""
         is_new = True
-        for item in items:
-            event_id = item["params"].get("event_id")
+        for event_id, frame in notices:
             if event_id is not None:
                 is_new = event_id not in self._told
                 self._told[event_id] = None
             if is_new:
-                self._push(jsonrpc.encode({"jsonrpc": "2.0", **item}))
+                self._push(frame)
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
 
@@ -188,27 +202,36 @@ class Delivery:
 
     async def _deliver(self) -> None:
         """One round: everybody gets what is new. Others have their turn between one job and the next."""
-        everybody = [(ear, ear.agent_id, ear.session_id, ear.cursor) for ear in self._open]
-        for start in range(0, len(everybody), TOGETHER):
-            await self._tell(everybody[start : start + TOGETHER])
+        asking: dict[Question, list[Ear]] = {}
+        for ear in self._open:
+            asking.setdefault(Question(ear.agent_id, ear.session_id, ear.cursor), []).append(ear)
+        questions = list(asking)
+        for start in range(0, len(questions), TOGETHER):
+            for question, found in await self._worker.run(self._look, questions[start : start + TOGETHER]):
+                self._tell(asking[question], question, found)
 
-    async def _tell(self, some: list[tuple[Ear, str, str, Any]]) -> None:
-        for ear, cursor, found in await self._worker.run(self._look, some):
+    def _tell(self, ears: list[Ear], question: Question, found: NoticesLike) -> None:
+        notices = [Notice(item["params"].get("event_id"), _frame(item)) for item in found.items]
+        for ear in ears:
             if ear not in self._open:
                 continue
-            ear.tell(found.items)
-            if ear.cursor is cursor:  # else it was sent back meanwhile
+            ear.tell(notices)
+            if ear.cursor == question.cursor:  # else it was sent back meanwhile
                 ear.cursor = found.cursor
             if found.ended:
                 self.close(ear)
 
-    def _look(self, wanted: list[tuple[Ear, str, str, Any]]) -> list[tuple[Ear, Any, NoticesLike]]:
+    def _look(self, questions: list[Question]) -> list[tuple[Question, NoticesLike]]:
         """On the worker's thread. Whom we cannot look for now keeps his place and is looked for next time."""
         self._engine.look()
-        found: list[tuple[Ear, Any, NoticesLike]] = []
-        for ear, agent_id, session_id, cursor in wanted:
+        found: list[tuple[Question, NoticesLike]] = []
+        for question in questions:
             try:
-                found.append((ear, cursor, self._engine.notices(agent_id, session_id, cursor, catch_up=False)))
+                found.append((question, self._engine.notices(*question, catch_up=False)))
             except ThrumError as error:
-                log.warning("no notifications for %s now: %s", agent_id, error)
+                log.warning("no notifications for %s now: %s", question.agent_id, error)
         return found
+
+
+def _frame(item: Json) -> bytes:
+    return jsonrpc.encode({"jsonrpc": "2.0", **item})
