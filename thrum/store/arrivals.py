@@ -44,13 +44,17 @@ class Arrivals:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], generation: Callable[[], int]) -> None:
         self._connect, self._generation = connect, generation
+        self._last: Cursor | None = None
 
     def cursor(self) -> Cursor:
-        """Where arrival stands now."""
+        """Where arrival stands now; the same cursor as long as nothing comes."""
         sql = self._connect()
         query = "SELECT (SELECT COALESCE(MAX(seq), 0) FROM message), (SELECT COALESCE(MAX(seq), 0) FROM change)"
         seq, changes = sql.execute(query).fetchone()
-        return Cursor(self._generation(), seq, changes, time.time_ns())
+        at = self._generation(), seq, changes
+        if self._last is None or self._last[:3] != at:
+            self._last = Cursor(*at, time.time_ns())
+        return self._last
 
     def cursor_at(self, known_id: str) -> Cursor | None:
         """Just behind a message (by its id, or its event's) or an edit (by its event's id); None if there is no such thing."""
