@@ -224,3 +224,24 @@ def test_what_a_killed_writer_left_goes_with_the_next_identity_whosever_it_was(f
     os.utime(left, (1_600_000_000, 1_600_000_000))
     settle(folder, BOB)
     assert sorted(os.listdir(folder)) == ["ann.json", "bob.json"]
+
+
+def test_a_file_that_was_long_left_alone_is_read_once_and_anew_when_it_changes(tmp_path, monkeypatch):
+    reads, insist = [], identities.records.insist
+    monkeypatch.setattr(identities.records, "insist", lambda *asked: reads.append(1) or insist(*asked))
+    folder, path = str(tmp_path), tmp_path / "ann.json"
+
+    def who():
+        return identities.choose(folder, identities.Wanted(), {}).role
+
+    identities.save(folder, Identity("ann", "tester", "shop", ""), "main", "")
+    assert (who(), who(), len(reads)) == ("tester", "tester", 2)  # written a moment ago, it may be written again
+    os.utime(path, (1000, 1000))
+    reads.clear()
+    assert (who(), who(), len(reads)) == ("tester", "tester", 1)
+    identities.save(folder, Identity("ann", "planer", "shop", ""), "main", "")
+    os.utime(path, (1000, 1000))
+    assert who() == "planer"
+    path.unlink()
+    with pytest.raises(NoIdentity):
+        who()

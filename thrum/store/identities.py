@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from thrum.core import ids
+from thrum.core import clock, ids
 from thrum.core.codec import settled_text
 from thrum.core.identity import Identity
 from thrum.errors import Contradiction, NoIdentity, StorageError, UsageError
 from thrum.store import disk, records
 
 _LARGEST = 64 * 1024
+_MOST_KNOWN = 1024
+_known: dict[str, tuple[tuple[int, int, int], Identity | None]] = {}
+"""What is in files that were long left alone: by path, with the signature that a file had when it was read."""
 
 
 class Wanted(NamedTuple):
@@ -70,12 +74,26 @@ def _look(folder: str) -> tuple[list[Identity], StorageError | None]:
     found, withheld = [], None
     for name in _names(folder):
         try:
-            identity = _understood(records.insist(f"{folder}/{name}", _LARGEST))
+            identity = _recall(f"{folder}/{name}")
         except StorageError as error:
             withheld = error
         else:
             found += [identity] if identity else []
     return found, withheld
+
+
+def _recall(path: str) -> Identity | None:
+    """`read`, from memory where the file is the one that was read. Raises StorageError when the disk does not give it."""
+    seen = disk.signature(path)
+    known = _known.get(path)
+    if known is not None and known[0] == seen:
+        return known[1]
+    identity = _understood(records.insist(path, _LARGEST))
+    if seen is not None and time.time_ns() - seen[2] > clock.SETTLED and disk.signature(path) == seen:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[path] = seen, identity
+    return identity
 
 
 def _understood(document: object) -> Identity | None:
