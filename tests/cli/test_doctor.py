@@ -292,6 +292,14 @@ def socket_of(path):
     return place.find(str(path)).socket
 
 
+def a_log_that_nobody_may_write(path):
+    log = log_of(path, "ann")
+    log.chmod(0o400)
+    if os.access(log, os.W_OK) and subprocess.run(["chattr", "+i", log], capture_output=True).returncode:
+        log.chmod(0o600)
+        pytest.skip("root may write everything here, and this file system knows no files that nobody may change")
+
+
 def a_socket_that_is_a_file(path):
     with open(socket_of(path), "w"):
         pass
@@ -331,6 +339,7 @@ BROKEN = [
     a_bad_setting,
     a_bad_setting_of_the_users,
     a_broken_identity,
+    a_log_that_nobody_may_write,
     a_socket_that_is_a_file,
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 
 from thrum.cli.checks.patient import FIX, UNSEEN, Finding, Patient, aside, bad, curable, moved_away, some, well
@@ -86,6 +87,10 @@ def logs(patient: Patient) -> Finding:
     place = patient.place
     if not os.path.isdir(place.log_root):
         return well(_NO_LOGS)
+    closed = _closed(f"{place.log_root}/messages", patient.origin)
+    if closed:
+        path = shlex.quote(closed[0])
+        return bad(f"{some(closed)} cannot be written", f"chmod u+w {path} || chattr -i {path}")
     behind = _behind(patient)
     wrong = [*behind, *quarantine.misplaced(place.log_root), *_odd(place.log_root, patient.purged)]
     kept = history.quarantined(place.sync_dir)
@@ -104,6 +109,24 @@ def logs(patient: Patient) -> Finding:
             "; ".join(filter(None, [some(wrong), "nothing else is affected", note])), "git thrum log --set-aside"
         )
     return well(f"{note}: never acknowledged, or whole elsewhere" if note else "whole")
+
+
+def _closed(messages: str, own: str) -> list[str]:
+    """What of this clone's logs cannot be written: where one ends, and the folders in which it goes on."""
+    found = [messages]
+    for owner in _names(messages):
+        log = f"{messages}/{owner}/{own}"
+        folder = f"{log}/{max(_names(log), default='')}"
+        found += [f"{messages}/{owner}", log, folder, f"{folder}/{max(_names(folder), default='')}"]
+    there = dict.fromkeys(os.path.normpath(path) for path in found if os.path.lexists(path))
+    return [path for path in there if not os.access(path, os.W_OK)]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _odd(root: str, purged: Purged) -> list[str]:
