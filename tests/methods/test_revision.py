@@ -148,13 +148,24 @@ def test_deleted_messages_are_listed_on_demand_where_they_would_have_been(team, 
 
 
 def test_a_message_is_deleted_once_and_never_edited_afterwards(ann, said, logs):
-    ann("message.delete", message_id=said)
+    deleted = ann("message.delete", message_id=said, reason="wrong place")
     before = logs()
-    for method, params in (("message.delete", {}), ("message.edit", {"content": "x"})):
-        with pytest.raises(AlreadyDeleted) as caught:
-            ann(method, message_id=said, **params)
-        assert caught.value.kind == "AlreadyDeleted" and caught.value.hint
+    assert ann("message.delete", message_id=said) == deleted  # whoever lost the answer asks once more
+    with pytest.raises(AlreadyDeleted) as caught:
+        ann("message.edit", message_id=said, content="x")
+    assert caught.value.kind == "AlreadyDeleted" and caught.value.hint
     assert logs() == before
+
+
+@pytest.mark.parametrize("method", ["message.edit", "message.delete"])
+def test_what_was_said_before_becomes_durable_when_it_is_said_again(engine, ann, said, monkeypatch, method):
+    """Whoever said it first may have been killed between the write and the flush."""
+    params = {"message_id": said, **({"content": "x"} if "edit" in method else {})}
+    ann(method, **params)
+    flushed = []
+    monkeypatch.setattr(engine.journal, "append", lambda who, *stated: flushed.append((who, stated)) or [])
+    ann(method, **params)
+    assert flushed == [("ann", ())]
 
 
 def test_an_edit_is_in_the_authors_own_log_and_says_all_of_the_new_text(engine, ann, said):

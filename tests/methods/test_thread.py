@@ -49,6 +49,27 @@ def test_its_first_message_reaches_the_recipient_within_the_thread(engine, ann, 
     assert [m["body"]["content"] for m in ann("message.list", unread=True)["messages"]] == ["Yes"]
 
 
+def test_the_same_request_is_the_same_thread_and_the_same_first_message(engine, ann, bob, cat, logs):
+    asked = {"title": "Tax", "recipient": "bob", "message": {"content": "first"}, "request_id": "r1"}
+    made = ann("thread.create", **asked)
+    before = logs()
+    assert ann("thread.create", **asked) == made and logs() == before
+    only = ann("thread.create", title="Only a title", request_id="r2")
+    assert ann("thread.create", title="Only a title", request_id="r2") == only
+    assert cat("thread.create", **{**asked, "message": {"content": "mine"}})["thread_id"] != made["thread_id"]
+    assert len(threads(bob)) == 3
+    engine.projection.rebuild()
+    assert ann("thread.create", **asked) == made
+
+
+def test_a_first_message_that_was_cut_off_is_said_when_it_is_asked_for_again(engine, ann, bob):
+    asked = {"title": "Tax", "request_id": "r1"}
+    begun = ann("thread.create", **asked)
+    made = ann("thread.create", **asked, recipient="bob", message={"content": "first"})
+    assert made["thread_id"] == begun["thread_id"]
+    assert [message["body"]["content"] for message in bob("thread.get", thread_id=made["thread_id"])["messages"]] == ["first"]
+
+
 def test_both_facts_are_stated_together(engine, ann, bob):
     made = ann("thread.create", title="t", recipient="bob", message={"content": "x", "priority": "high"})
     lines = [

@@ -1,7 +1,7 @@
 import pytest
 
 from tests import kit
-from thrum.core import layout
+from thrum.core import ids, layout
 from thrum.core.codec import BadLine
 from thrum.store import stated
 
@@ -102,3 +102,17 @@ def test_ranks_sort_as_their_versions_do(low, high):
 @pytest.mark.parametrize("at", ["1700-01-01T00:00:00Z", "not a time", ""])
 def test_a_time_before_1970_or_none_is_the_beginning_of_time(at):
     assert stated.read(OWN, 0, kit.raw({**kit.message("mallory"), "timestamp": at})).at == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "requested"),
+    [
+        ("message.create", "message_id", ids.requested_message_id),
+        ("thread.create", "thread_id", ids.requested_thread_id),
+    ],
+)
+def test_what_was_made_on_request_is_proven_by_the_request_and_its_author(kind, name, requested):
+    made = {name: requested("mallory", "r1"), "request_id": "r1"}
+    assert stated.read(OWN, 0, said(kind, "mallory", **made)).is_proven
+    for forged in ({name: requested("ann", "r1")}, {"request_id": "r2"}):
+        assert not stated.read(OWN, 0, said(kind, "mallory", **{**made, **forged})).is_proven

@@ -21,7 +21,7 @@ from thrum.git import place
 Json = dict[str, Any]
 Execute = Callable[[str, Json, Claim], Awaitable[Any]]
 WAIT = "message.wait"
-_POSTS = ("message.send", "message.reply")
+_POSTS = ("message.send", "message.reply", "thread.create")
 _ENDLESS = 100_000
 _MOMENT = 0.05  # seconds; less than that is not worth another wait
 
@@ -70,7 +70,7 @@ def claim_for(options: Options, cwd: str, environ: Mapping[str, str]) -> Claim:
 
 
 def numbered(plan: Plan, request: str) -> Plan:
-    """The plan, its message under a request id: when a daemon dies over it, whoever tries again sends the same message."""
+    """The plan, what it posts under a request id: when a daemon dies over it, whoever tries again posts the same."""
     if not request or plan.method not in _POSTS or plan.params.get("request_id"):
         return plan
     return plan._replace(params={**plan.params, "request_id": request})

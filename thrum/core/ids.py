@@ -54,6 +54,12 @@ def requested_message_id(agent_id: str, request_id: str) -> str:
     return "msg_" + encode_bits(int.from_bytes(digest[:16], "big") & (2**128 - 1), 26)
 
 
+def requested_thread_id(agent_id: str, request_id: str) -> str:
+    """The id of the thread an agent begins under a request id of its choice."""
+    digest = hashlib.sha256(f"thr|{agent_id}|{request_id}".encode()).digest()
+    return "thr_" + encode_bits(int.from_bytes(digest[:16], "big"), 26)
+
+
 def bound_id(prefix: str, agent_id: str, event_id: str) -> str:
     """The id of what an agent makes in an event, a ULID of the event's time: nobody else can state something of this id.
 

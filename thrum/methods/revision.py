@@ -31,6 +31,9 @@ def edit(
     if content is None and structured is None:
         raise BadParams("content or structured is required", "give the new text")
     message = _own(ctx, message_id, "edit")
+    if message["deleted"]:
+        deleted_at = message["metadata"]["deleted_at"]
+        raise AlreadyDeleted(f"{message['message_id']} was deleted at {deleted_at}", "send a new one")
     body = message["body"]
     text = body["content"] if content is None else content
     if content is not None:
@@ -42,6 +45,7 @@ def edit(
         said["structured"] = body["structured"]
     instant, found = ctx.now(), message["message_id"]
     if message["edits"] and said == body:
+        ctx.append(ctx.me(), [])  # whoever said it first may have been killed before it was durable
         return {"message_id": found, "updated_at": message["updated_at"], "version": message["edits"]}
     version = ctx.mail.last_version(found) + 1
     ctx.append(ctx.me(), [ctx.event(events.MESSAGE_EDIT, instant, message_id=found, body=said, version=version)])
@@ -58,22 +62,24 @@ def delete(
     """Take back a message you wrote.
 
     It leaves every inbox and search, and `message.get` shows that it was deleted, when and why, and not its text; the log
-    keeps the line. Gives `{message_id, deleted_at}`. Only its author may (Forbidden); once (AlreadyDeleted).
+    keeps the line. Gives `{message_id, deleted_at}`. Only its author may (Forbidden). What was deleted already stays as it is.
     """
     if len(reason) > _LONGEST_REASON:
         raise BadParams(f"reason has {len(reason)} characters, {_LONGEST_REASON} are allowed")
     message, instant = _own(ctx, message_id, "delete"), ctx.now()
-    ctx.append(ctx.me(), [ctx.event(events.MESSAGE_DELETE, instant, message_id=message["message_id"], reason=reason)])
-    return {"message_id": message["message_id"], "deleted_at": clock.text(instant)}
+    found = message["message_id"]
+    if message["deleted"]:
+        ctx.append(ctx.me(), [])  # whoever deleted it may have been killed before that was durable
+        return {"message_id": found, "deleted_at": message["metadata"]["deleted_at"]}
+    ctx.append(ctx.me(), [ctx.event(events.MESSAGE_DELETE, instant, message_id=found, reason=reason)])
+    return {"message_id": found, "deleted_at": clock.text(instant)}
 
 
 def _own(ctx: Context, given: str, verb: str) -> Json:
-    """The caller's message of that id. Raises NotFound, Forbidden, AlreadyDeleted."""
+    """The caller's message of that id. Raises NotFound, Forbidden."""
     me, message_id = ctx.me(), ctx.message_id(given)
     message = ctx.mail.get(message_id) or {}
     author = message.get("authored_by") or message["agent_id"]
     if ids.stem(me) != ctx.mail.owner(message_id):
         raise Forbidden(f"{message_id} is {author}'s, and {me} cannot {verb} it", "answer it: git thrum reply")
-    if message["deleted"]:
-        raise AlreadyDeleted(f"{message_id} was deleted at {message['metadata']['deleted_at']}", "send a new one")
     return message

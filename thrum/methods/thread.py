@@ -27,6 +27,7 @@ def create(
     ] = None,
     acting_as: parameters.ActingAs = "",
     disclose: parameters.Disclose = False,
+    request_id: parameters.RequestId = "",
 ) -> Json:
     """Begin a thread, and say its first message if one is given.
 
@@ -47,14 +48,19 @@ def create(
         title=title,
         created_by=speaker.me,
         scopes=[pair.as_json() for pair in dict.fromkeys(scopes or ())],
+        request_id=request_id,
     )
-    begun["thread_id"] = ids.bound_id("thr", speaker.me, begun["event_id"])
-    made = {name: begun[name] for name in ("thread_id", "title", "created_by")} | {"created_at": clock.text(instant)}
+    begun["thread_id"] = _id_for(begun)
+    known = ctx.threads.get(begun["thread_id"]) if request_id else None
+    is_known = known is not None and known["created_by"] == speaker.me
+    fresh = [] if is_known else [begun]
+    made = known if known and is_known else {**begun, "created_at": clock.text(instant)}
+    told = {name: made[name] for name in ("thread_id", "title", "created_by", "created_at")}
     if message is None:
-        ctx.append(speaker.me, [begun])
-        return made
-    sent = _say_first(ctx, speaker, message, wanted, scopes, begun)
-    return {**made, "message_id": sent["message_id"]}
+        ctx.append(speaker.me, fresh)
+        return told
+    sent = _say_first(ctx, speaker, message, wanted, scopes, begun, fresh)
+    return {**told, "message_id": sent["message_id"]}
 
 
 @method("thread.list")
@@ -95,11 +101,30 @@ def get(
     return {"thread": ctx.threads.get(thread_id), "messages": messages, **paging.described(total, size, number)}
 
 
+def _id_for(begun: Event) -> str:
+    author, request_id = begun["created_by"], begun.get("request_id")
+    return ids.requested_thread_id(author, request_id) if request_id else ids.bound_id("thr", author, begun["event_id"])
+
+
 def _say_first(
-    ctx: Context, speaker: Voice, draft: Draft, wanted: list[str], scopes: list[Pair] | None, begun: Event
+    ctx: Context,
+    speaker: Voice,
+    draft: Draft,
+    wanted: list[str],
+    scopes: list[Pair] | None,
+    begun: Event,
+    fresh: list[Event],
 ) -> Json:
+    """Says the first message of the thread `begun`; `fresh` is what has to be stated of that before."""
     writing.check(draft)
-    reached = writing.recipients(ctx, speaker.name, wanted)
-    named = writing.mentioned(wanted)
-    event = writing.creation(ctx, speaker, draft, reached, refs=named, scopes=scopes, thread_id=begun["thread_id"])
-    return writing.post(ctx, speaker, event, [begun])
+    event = writing.creation(
+        ctx,
+        speaker,
+        draft,
+        writing.recipients(ctx, speaker.name, wanted),
+        refs=writing.mentioned(wanted),
+        scopes=scopes,
+        thread_id=begun["thread_id"],
+        request_id=begun.get("request_id", ""),
+    )
+    return writing.post(ctx, speaker, event, fresh)

@@ -50,7 +50,8 @@ class Stated(NamedTuple):
             agent_id = str(event.get("authored_by") or agent_id)
         wanted = [ids.bound_id(prefix, agent_id, event["event_id"])]
         if event.get("request_id"):
-            wanted.append(ids.requested_message_id(agent_id, str(event["request_id"])))
+            requested = ids.requested_message_id if prefix == "msg" else ids.requested_thread_id
+            wanted.append(requested(agent_id, str(event["request_id"])))
         return not self.source.is_legacy and event[name] in wanted
 
     @property
