@@ -67,7 +67,9 @@ def test_a_first_message_that_was_cut_off_is_said_when_it_is_asked_for_again(eng
     begun = ann("thread.create", **asked)
     made = ann("thread.create", **asked, recipient="bob", message={"content": "first"})
     assert made["thread_id"] == begun["thread_id"]
-    assert [message["body"]["content"] for message in bob("thread.get", thread_id=made["thread_id"])["messages"]] == ["first"]
+    assert [message["body"]["content"] for message in bob("thread.get", thread_id=made["thread_id"])["messages"]] == [
+        "first"
+    ]
 
 
 def test_both_facts_are_stated_together(engine, ann, bob):
