@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thrum.errors import Refused, StorageError
 from thrum.git import branch, index, worktree
@@ -348,17 +351,39 @@ def test_an_index_git_rewrote_is_followed_all_the_same(repo: str) -> None:
         assert is_clean(place)
 
 
-def test_an_index_survives_the_round_trip() -> None:
-    rows = {
-        "a": index.Row(bytes(40), "1" * 40, False),
-        "ü/\udcff": index.Row(bytes(40), "2" * 40, True),
-        "x" * 5000: index.Row(bytes(40), "3" * 40, False),
-    }
-    data = index.render(rows, 20)
-    assert index.parse(data, 20) == rows
+PATHS = ["a", "ü/\udcff", "x" * 5000, "messages/ann/1/00.jsonl", "messages/ann/1/01.jsonl", "messages/ann.jsonl", "x"]
+
+
+def some_row(number: int, skip: bool = False) -> index.Row:
+    return index.Row(bytes(40), f"{number:x}" * 40, skip)
+
+
+@given(
+    before=st.dictionaries(st.sampled_from(PATHS), st.tuples(st.integers(1, 9), st.booleans())),
+    changed=st.dictionaries(st.sampled_from(PATHS), st.none() | st.integers(10, 15)),
+)
+def test_an_amended_index_is_the_one_that_would_be_written_from_scratch(
+    before: dict[str, tuple[int, bool]], changed: dict[str, int | None]
+) -> None:
+    rows = {path: some_row(*row) for path, row in before.items()}
+    new = {path: None if number is None else some_row(number) for path, number in changed.items()}
+    after = {path: row for path, row in {**rows, **new}.items() if row is not None}
+    amended = index.amend(index.render(rows, 20), new, 20)
+    assert amended is not None
+    if any(row.skip for row in rows.values()) == any(row.skip for row in after.values()):
+        assert amended == index.render(after, 20)
+
+
+def test_an_index_that_is_not_like_ours_is_not_amended() -> None:
+    data = index.render({"a": some_row(1), "x" * 5000: some_row(3)}, 20)
     for cut in range(0, len(data), 97):
-        assert index.parse(data[:cut], 20) is None
-    assert index.parse(data[:-1] + b"x", 20) is None
+        assert index.amend(data[:cut], {}, 20) is None
+    assert index.amend(data[:-1] + b"x", {}, 20) is None
+    assert index.amend(data, {"b": some_row(2, skip=True)}, 20) is None
+    for extension in (b"link" + bytes(4), b"TREE" + b"\xff" * 4, b"TR"):
+        body = data[:-20] + extension
+        whole = body + hashlib.sha1(body, usedforsecurity=False).digest()
+        assert (index.amend(whole, {}, 20) is None) == (extension[:4] != b"TREE"), extension
 
 
 def test_an_unwritable_repository_is_a_sentence(repo: str) -> None:

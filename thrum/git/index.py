@@ -10,6 +10,8 @@ import hashlib
 import os
 import stat
 import struct
+from bisect import bisect_left
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from thrum.git.objects import BLOB, Entry
@@ -17,6 +19,7 @@ from thrum.git.objects import BLOB, Entry
 _STAT = struct.Struct(">10I")
 _SKIP_WORKTREE = 0x4000
 _EXTENDED = 0x4000
+_LONGEST = 0xFFF
 _NO_STAT = bytes(_STAT.size)
 
 
@@ -28,55 +31,79 @@ class Row(NamedTuple):
     skip: bool
 
 
-def parse(data: bytes, oid_size: int) -> dict[str, Row] | None:
-    """The rows by path; None for an index not like ours: another version, split, sparse or damaged."""
+def amend(data: bytes, changed: Mapping[str, Row | None], oid_size: int) -> bytes | None:
+    """The index file `data` with these rows in place of what it has of their paths (None: without them).
+
+    None for an index not like ours: another version, split, sparse or damaged; and when a row is skipped and none was before.
+    """
     if data[:4] != b"DIRC" or len(data) < 12 + oid_size:
         return None
     version, count = struct.unpack_from(">II", data, 4)
     if version not in (2, 3) or _digest(data[:-oid_size], oid_size) != data[-oid_size:]:
         return None
-    rows: dict[str, Row] = {}
-    at = 12
-    try:
-        for _ in range(count):
-            at = _parse_row(data, at, oid_size, rows)
-        while at < len(data) - oid_size:  # extensions: one in lower case changes what the rows mean
-            if data[at : at + 1].islower():
-                return None
-            at += 8 + struct.unpack_from(">I", data, at + 4)[0]
-    except (struct.error, ValueError):
+    if version == 2 and any(row is not None and row.skip for row in changed.values()):
         return None
-    return rows
+    try:
+        paths, starts = _scan(data, count, oid_size)
+    except IndexError:
+        return None
+    if not _is_plain(data[starts[-1] : -oid_size]):
+        return None
+    pieces, at = [data[12 : starts[0]]], 0
+    for path, row in sorted((_encoded(path), row) for path, row in changed.items()):
+        place = bisect_left(paths, path, at)
+        is_there = place < len(paths) and paths[place] == path
+        pieces += [data[starts[at] : starts[place]], _rendered(path, row) if row is not None else b""]
+        count += (row is not None) - is_there
+        at = place + is_there
+    whole = b"".join((struct.pack(">4sII", b"DIRC", version, count), *pieces, data[starts[at] : starts[-1]]))
+    return whole + _digest(whole, oid_size)
 
 
-def _parse_row(data: bytes, start: int, oid_size: int, rows: dict[str, Row]) -> int:
-    """Read one row at `start` into `rows`; the position after it."""
-    at = start + _STAT.size + oid_size
-    (flags,) = struct.unpack_from(">H", data, at)
-    at += 2
-    skip = False
-    if flags & _EXTENDED:
-        (more,) = struct.unpack_from(">H", data, at)
-        at += 2
-        skip = bool(more & _SKIP_WORKTREE)
-    end = data.index(b"\0", at)
-    path = data[at:end].decode("utf-8", "surrogateescape")
-    rows[path] = Row(data[start : start + _STAT.size], data[start + _STAT.size :][:oid_size].hex(), skip)
-    return start + (end - start + 8) // 8 * 8
+def _scan(data: bytes, count: int, oid_size: int) -> tuple[list[bytes], list[int]]:
+    """The paths, and where each row begins, with the end of the last one. Raises IndexError."""
+    paths, starts, at = list[bytes](), [12], 12
+    for _ in range(count):
+        name = at + _STAT.size + oid_size + 2
+        flags = data[name - 2] << 8 | data[name - 1]
+        name += 2 if flags & _EXTENDED else 0
+        length = flags & _LONGEST
+        end = name + length if length < _LONGEST else data.find(b"\0", name)
+        paths.append(data[name:end])
+        at += (end - at + 8) // 8 * 8
+        starts.append(at)
+    return paths, starts
 
 
-def render(rows: dict[str, Row], oid_size: int) -> bytes:
+def _is_plain(extensions: bytes) -> bool:
+    """Whether none of the extensions changes what the rows mean; those that do are in lower case."""
+    at = 0
+    while at < len(extensions):
+        if extensions[at : at + 1].islower() or at + 8 > len(extensions):
+            return False
+        at += 8 + int(struct.unpack_from(">I", extensions, at + 4)[0])
+    return True
+
+
+def render(rows: Mapping[str, Row], oid_size: int) -> bytes:
     """The index file that holds `rows`: version 3 when one of them is skipped, else 2."""
     version = 3 if any(row.skip for row in rows.values()) else 2
-    parts = [struct.pack(">4sII", b"DIRC", version, len(rows))]
-    for path, row in sorted((path.encode("utf-8", "surrogateescape"), row) for path, row in rows.items()):
-        flags = min(len(path), 0xFFF) | (_EXTENDED if row.skip else 0)
-        body = row.stat + bytes.fromhex(row.oid) + struct.pack(">H", flags)
-        body += struct.pack(">H", _SKIP_WORKTREE) if row.skip else b""
-        body += path
-        parts.append(body + bytes(8 - len(body) % 8))
+    named = sorted((_encoded(path), row) for path, row in rows.items())
+    parts = [struct.pack(">4sII", b"DIRC", version, len(rows)), *(_rendered(path, row) for path, row in named)]
     data = b"".join(parts)
     return data + _digest(data, oid_size)
+
+
+def _rendered(path: bytes, row: Row) -> bytes:
+    flags = min(len(path), _LONGEST) | (_EXTENDED if row.skip else 0)
+    body = row.stat + bytes.fromhex(row.oid) + struct.pack(">H", flags)
+    body += struct.pack(">H", _SKIP_WORKTREE) if row.skip else b""
+    body += path
+    return body + bytes(8 - len(body) % 8)
+
+
+def _encoded(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
 
 
 def observe(root: str, path: str, entry: Entry, size: int) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 import pygit2
 from pygit2.enums import ObjectType
@@ -14,7 +15,30 @@ from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tre
 
 pygit2.settings.enable_fsync_gitdir(True)  # off by default: a power cut would take the branch
 
+_MOST_ENTRIES = 50_000
 _TROUBLE = (pygit2.GitError, KeyError, ValueError, OSError)
+
+
+class _Trees:
+    """Trees that were read, as long as they are few entries in all. A tree's name says what is in it, wherever it is."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Entry]] = {}
+        self._size = 0
+
+    def recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
+        """The tree's entries; a copy, as callers may change them."""
+        known = self._known.get(tree)
+        if known is None:
+            known = read()
+            if self._size + len(known) > _MOST_ENTRIES:
+                self._known, self._size = {}, 0
+            self._known[tree] = known
+            self._size += len(known)
+        return dict(known)
+
+
+_trees = _Trees()
 
 
 def accepts(common_dir: str) -> bool:
@@ -63,7 +87,10 @@ class LibgitObjects:
     def entries(self, tree: str) -> dict[str, Entry]:
         if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
             raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
-        return decode_tree(self._read(tree, ObjectType.TREE), 20)
+        return self._recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
+
+    def _recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
+        return _trees.recall(tree, read)
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, ObjectType.BLOB)

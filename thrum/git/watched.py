@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from thrum.git import branch as branches
 from thrum.git import context, evidence
@@ -204,9 +204,9 @@ class _Objects(LibgitObjects):
         super().__init__(common_dir)
         self._trees = trees
 
-    def entries(self, tree: str) -> dict[str, Entry]:
+    def _recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
         found = self._trees.pop(tree, None)
-        self._trees[tree] = found = super().entries(tree) if found is None else found
+        self._trees[tree] = found = read() if found is None else found
         while len(self._trees) > _MOST_TREES:
             del self._trees[next(iter(self._trees))]
         return found

@@ -48,10 +48,11 @@ def follow(place: Place, objects: Objects, tree: str, changed: Mapping[str, str 
     with contextlib.suppress(OSError, GitError):
         path = os.path.join(_metadata(place), "index")
         oid_size = len(tree) // 2
-        rows = None if changed is None else _updated(place, objects, path, changed, oid_size)
-        if rows is None:
+        data = None if changed is None else _amended(place, objects, path, changed, oid_size)
+        if data is None:
             rows = {name: _row(place, objects, name, entry) for name, entry in walk(objects, tree)}
-        _replace_index(path, index.render(rows, oid_size))
+            data = index.render(rows, oid_size)
+        _replace_index(path, data)
 
 
 def _refuse_checked_out(place: Place) -> None:
@@ -109,20 +110,14 @@ def _says(path: str, content: str) -> bool:
     return bool(found) if path.endswith("locked") else found.strip() == content.strip()
 
 
-def _updated(
+def _amended(
     place: Place, objects: Objects, path: str, changed: Mapping[str, str | None], oid_size: int
-) -> dict[str, index.Row] | None:
-    """The present rows with `changed` applied; None when the present index is not one of ours."""
+) -> bytes | None:
+    """The present index with `changed` applied; None when it is not one of ours."""
     with open(path, "rb") as file:
-        rows = index.parse(file.read(), oid_size)
-    if rows is None:
-        return None
-    for name, oid in changed.items():
-        if oid is None:
-            rows.pop(name, None)
-        else:
-            rows[name] = _row(place, objects, name, Entry(BLOB, oid))
-    return rows
+        data = file.read()
+    rows = {name: _row(place, objects, name, Entry(BLOB, oid)) if oid else None for name, oid in changed.items()}
+    return index.amend(data, rows, oid_size)
 
 
 def _row(place: Place, objects: Objects, name: str, entry: Entry) -> index.Row:

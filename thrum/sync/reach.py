@@ -10,6 +10,9 @@ from thrum.errors import GitError
 from thrum.git.objects import BLOB, Entry, Objects
 
 Json = dict[str, Any]
+_MOST_ENDS = 1024
+_ends: dict[str, list[int] | None] = {}
+"""By a log's tree: where it ends."""
 
 
 def note(known: Json, objects: Objects, head: str, origin: str) -> None:
@@ -19,7 +22,7 @@ def note(known: Json, objects: Objects, head: str, origin: str) -> None:
     reached = dict[str, list[int]]()
     messages = _below(objects, objects.entries(objects.tree_of(head)).get("messages"))
     for owner, entry in messages.items():
-        end = _end(objects, _below(objects, entry).get(origin))
+        end = _recalled(objects, _below(objects, entry).get(origin))
         if end is not None:
             reached[f"messages/{owner}/{origin}"] = end
     known.update(reached=reached, reached_head=head)
@@ -48,6 +51,17 @@ def forget(known: Json) -> None:
     """Nothing was seen on the remote."""
     known.pop("reached", None)
     known.pop("reached_head", None)
+
+
+def _recalled(objects: Objects, entry: Entry | None) -> list[int] | None:
+    """`_end`, which is the same for the same tree for ever."""
+    if entry is None:
+        return None
+    if entry.oid not in _ends:
+        if len(_ends) >= _MOST_ENDS:
+            _ends.clear()
+        _ends[entry.oid] = _end(objects, entry)
+    return _ends[entry.oid]
 
 
 def _end(objects: Objects, entry: Entry | None) -> list[int] | None:
