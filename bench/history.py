@@ -58,6 +58,9 @@ def _rebuild(house: House, env: dict[str, str], times: int, scale: Scale, curves
 
 
 def _ask(houses: list[House], scale: Scale, curves: Curves) -> Iterator[Row]:
+    """Everything is asked as a daemon is."""
+    for house in houses:
+        house.engine.serve()
     asked = [scribe.questions(house.engine, house.path, house.written) for house in houses]
     for key in asked[0]:
         runs = in_turn([one[key] for one in asked], scale.times, warm=3, within=ENOUGH)
