@@ -52,8 +52,10 @@ def _require_sound(tests: set[str]) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="thrum-mutant-") as folder:
         _copy(folder)
-        if _test(folder, sorted(tests), 2 * LONGEST):
-            raise SystemExit("the tests fail on the program as it is")
+        done = _run(folder, sorted(tests), 2 * LONGEST)
+    if done is None or done.returncode:
+        said = done.stdout[-4000:] if done else "they took too long"
+        raise SystemExit(f"the tests fail on the program as it is:\n{said}")
     print(f"sound     {'the program as it is':32}  {time.monotonic() - began:5.0f} s", flush=True)
 
 
@@ -77,17 +79,22 @@ def _copy(folder: str) -> None:
             shutil.copy2(source, folder)
 
 
-def _test(folder: str, tests: Sequence[str], longest: float = LONGEST) -> bool:
+def _test(folder: str, tests: Sequence[str]) -> bool:
     """Whether the tests noticed. Raises RuntimeError when they did not even run."""
+    done = _run(folder, tests, LONGEST)
+    if done is not None and done.returncode not in (0, 1, 2):
+        raise RuntimeError(f"the tests did not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done is None or done.returncode != 0
+
+
+def _run(folder: str, tests: Sequence[str], longest: float) -> subprocess.CompletedProcess[str] | None:
+    """Runs tests on the program in `folder`, until one fails; None when they took longer than that."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
     environ = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=longest)
+        return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=longest)
     except subprocess.TimeoutExpired:
-        return True
-    if done.returncode not in (0, 1, 2):
-        raise RuntimeError(f"the tests did not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode != 0
+        return None
 
 
 if __name__ == "__main__":
