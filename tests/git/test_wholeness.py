@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from thrum.errors import GitError
 from thrum.git import wholeness
 from thrum.git.branch import REF, ensure, graft
+from thrum.git.command import Result
 from thrum.git.objects import Objects, open_objects
 from thrum.git.place import Place, find
 
@@ -114,6 +116,21 @@ def test_only_what_the_remote_lacks_is_looked_at_before_a_push(place: Place, obj
     head = git(place.common_dir, "rev-parse", REF)
     assert wholeness.is_offered_whole(place, head, there)
     assert not wholeness.is_offered_whole(place, head, None)
+
+
+@pytest.mark.parametrize("ended", [Result(-9, b"", ""), Result(128, b"", "fatal: Out of memory, malloc failed")])
+def test_a_git_that_was_kept_from_looking_lets_nothing_go(
+    place: Place, objects: Objects, monkeypatch: pytest.MonkeyPatch, ended: Result
+) -> None:
+    say(objects, place, "one")
+    tip = objects.head(REF)
+    real = wholeness.run
+    monkeypatch.setattr(
+        wholeness, "run", lambda args, *rest, **more: ended if "--stdin" in args else real(args, *rest, **more)
+    )
+    with pytest.raises(GitError, match="could not look"):
+        wholeness.mend(place, objects)
+    assert objects.head(REF) == tip
 
 
 def test_a_gc_is_running_while_its_lock_is_young(place: Place) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 
+from thrum.errors import GitError
 from thrum.git.branch import BEGIN, REF, is_readable, references
 from thrum.git.command import run
 from thrum.git.objects import Objects
@@ -20,6 +21,7 @@ from thrum.git.plumbing import LOCAL
 
 _GC_LASTS = 3600.0  # seconds
 _TIMEOUT = 600.0
+_FATAL = 128  # git's exit code for what it cannot read
 _NO_LOG = ["reflog", "expire", "--expire=all", "--expire-unreachable=all"]
 
 
@@ -31,7 +33,10 @@ def gc_is_running(place: Place) -> bool:
 
 
 def is_whole(place: Place) -> bool:
-    """Whether everything is there that a-sync, the remotes' a-sync and their reflogs reach. Reads all of their history."""
+    """Whether everything is there that a-sync, the remotes' a-sync and their reflogs reach. Reads all of their history.
+
+    Raises GitError when git was kept from looking.
+    """
     refs = references(place)
     if not refs:
         return True
@@ -68,4 +73,6 @@ def _is_there(place: Place, *commits: str) -> bool:
     given = "".join(f"{commit}\n" for commit in commits).encode("ascii")
     listing = ["rev-list", "--objects", "--quiet", "--stdin"]
     done = run(listing, place.common_dir, input=given, check=False, timeout=_TIMEOUT, env=LOCAL, gently=True)
+    if done.code not in (0, _FATAL) or "out of memory" in done.err.lower():  # that says nothing of the history
+        raise GitError(f"git could not look through the history of a-sync: {done.err.strip()[:200]}", "try again")
     return done.code == 0
