@@ -9,11 +9,14 @@
 BIN := .venv/bin
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(v))))
 
+# Tests wait for disks and other processes now and then: half as many again as there are processors.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n + n / 2)))
+
 demo: .venv/ready
 	@$(BIN)/python docs/demo.py
 
 test: .venv/ready-to-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: .venv/ready-to-test
 	$(BIN)/ruff format --check .
@@ -21,7 +24,7 @@ check: .venv/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 soak: .venv/ready-to-test
 	THRUM_SOAK=1 $(BIN)/python -m pytest tests/faults -n auto --timeout 3600

@@ -55,6 +55,7 @@ class Honest(threading.Thread):
     def run(self):
         try:
             with self._door(self._daemon) as client:
+                self._speak(client)
                 while not self._is_over.is_set():
                     self._speak(client)
         except Exception as failure:

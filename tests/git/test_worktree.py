@@ -427,3 +427,10 @@ def test_no_process_is_started(repo: str, monkeypatch: pytest.MonkeyPatch) -> No
     tree = objects.tree_of(branch.ensure(objects, place, None))
     worktree.ensure(place)
     worktree.follow(place, objects, tree, None)
+
+
+def test_an_index_whose_last_name_never_ends_is_not_amended() -> None:
+    row = bytes(40) + bytes(20) + b"\x0f\xff"
+    body = b"DIRC" + (2).to_bytes(4, "big") + (2**32 - 1).to_bytes(4, "big") + row + b"x" * 40
+    whole = body + hashlib.sha1(body, usedforsecurity=False).digest()
+    assert index.amend(whole, {}, 20) is None

@@ -47,7 +47,7 @@ def amend(data: bytes, changed: Mapping[str, Row | None], oid_size: int) -> byte
         paths, starts = _scan(data, count, oid_size)
     except IndexError:
         return None
-    if not _is_plain(data[starts[-1] : -oid_size]):
+    if starts[-1] > len(data) - oid_size or not _is_plain(data[starts[-1] : -oid_size]):
         return None
     pieces, at = [data[12 : starts[0]]], 0
     for path, row in sorted((_encoded(path), row) for path, row in changed.items()):
@@ -69,6 +69,8 @@ def _scan(data: bytes, count: int, oid_size: int) -> tuple[list[bytes], list[int
         name += 2 if flags & _EXTENDED else 0
         length = flags & _LONGEST
         end = name + length if length < _LONGEST else data.find(b"\0", name)
+        if end < name:
+            raise IndexError(name)
         paths.append(data[name:end])
         at += (end - at + 8) // 8 * 8
         starts.append(at)
