@@ -247,24 +247,27 @@ def test_a_working_repository_as_remote_is_explained(place: Place, repo: str, tm
         remote.push(place, "origin", objects.commit(objects.empty_tree(), [theirs], "x\n"))
 
 
-def in_the_way_of(common_dir: str, oid: str) -> None:
-    """Makes git fail to write an object."""
-    Path(f"{common_dir}/objects/{oid[:2]}").write_text("")
+def grow_in_the_way(place: Place, common_dir: str) -> str:
+    """One more commit, which cannot be written to another repository."""
+    for number in range(1000):
+        new = grow(place, str(number).encode())
+        folder = Path(f"{common_dir}/objects/{new[:2]}")
+        if not folder.exists():
+            folder.write_text("")
+            return new
+    raise AssertionError("every folder is there already")
 
 
 def test_what_cannot_be_written_here_is_not_the_remotes_fault(place: Place, bare: str, tmp_path: Path) -> None:
     other = clone(place, tmp_path / "other")
-    new = grow(other, b"1")
-    assert remote.push(other, "origin", new)
-    in_the_way_of(place.common_dir, new)
+    assert remote.push(other, "origin", grow_in_the_way(other, place.common_dir))
     with pytest.raises(RemoteError, match="could not be written here") as caught:
         remote.fetch(place, "origin")
     assert "nothing is lost" in caught.value.hint
 
 
 def test_what_the_remote_cannot_store_is_no_refusal(place: Place, bare: str) -> None:
-    new = grow(place, b"1")
-    in_the_way_of(bare, new)
+    new = grow_in_the_way(place, bare)
     with pytest.raises(RemoteError, match="origin could not store what we sent") as caught:
         remote.push(place, "origin", new)
     assert "nothing is lost" in caught.value.hint
