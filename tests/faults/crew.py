@@ -115,7 +115,8 @@ class Member:
 
     def is_live(self):
         """The read model is what a fold from nothing makes of the logs."""
-        assert proof.check(self.clone.root, database_path(self.clone.place), self.clone.origin) == []
+        found = proof.check(self.clone.root, database_path(self.clone.place), self.clone.origin)
+        assert found == [], found
 
     def back_up(self):
         """Keeps a copy of the whole directory, as it is now."""

@@ -559,3 +559,18 @@ def test_a_file_in_the_place_of_the_logs_is_read_as_none(tmp_path):
     projection = module.Projection(str(tmp_path / "a-sync"), str(tmp_path / "read.db"), kit.HERE)
     assert projection.catch_up().events == 0
     projection.database.close()
+
+
+def test_a_segment_of_our_own_that_is_gone_with_the_time_of_its_folder_is_noticed(branch):
+    """A copy from before it was begun took the place of everything, times included."""
+    one, two = f"messages/ann/{kit.HERE}/0000/00.jsonl", f"messages/ann/{kit.HERE}/0000/01.jsonl"
+    folder = os.path.dirname(branch.path(one))
+    branch.append(one, kit.message("ann", "one"))
+    os.utime(folder, (1000, 1000))
+    branch.catch_up()
+    branch.append(two, kit.message("ann", "two"))
+    assert branch.projection.take([two]).events == 1
+    os.unlink(branch.path(two))
+    os.utime(folder, (1000, 1000))
+    branch.catch_up()
+    assert branch.tables() == branch.rebuilt()

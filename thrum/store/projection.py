@@ -6,6 +6,7 @@ in the same transaction as the rows. Applying a line twice changes nothing, so r
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections import defaultdict
@@ -278,6 +279,8 @@ class Projection:
         connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
         if chapter.bookmark is not None:
             connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
+        if not chapter.begins:  # its folder holds more than when that was looked through
+            connection.execute("UPDATE folder SET mtime = 0 WHERE path = ?", (os.path.dirname(chapter.source.path),))
 
     def _note_folders(self, connection: sqlite3.Connection, folders: list[news.Folder]) -> None:
         now = time.time_ns()
