@@ -15,30 +15,30 @@ from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tre
 
 pygit2.settings.enable_fsync_gitdir(True)  # off by default: a power cut would take the branch
 
-_MOST_ENTRIES = 50_000
 _TROUBLE = (pygit2.GitError, KeyError, ValueError, OSError)
 
 
-class _Trees:
+class Trees:
     """Trees that were read, as long as they are few entries in all. A tree's name says what is in it, wherever it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """`most`: entries that are kept; when there would be more, all are forgotten."""
+        self._most, self._size = most, 0
         self._known: dict[str, dict[str, Entry]] = {}
-        self._size = 0
 
     def recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
         """The tree's entries; a copy, as callers may change them."""
         known = self._known.get(tree)
         if known is None:
             known = read()
-            if self._size + len(known) > _MOST_ENTRIES:
+            if self._size + len(known) > self._most:
                 self._known, self._size = {}, 0
             self._known[tree] = known
             self._size += len(known)
         return dict(known)
 
 
-_trees = _Trees()
+_OURS = Trees(50_000)
 
 
 def accepts(common_dir: str) -> bool:
@@ -53,8 +53,9 @@ def accepts(common_dir: str) -> bool:
 class LibgitObjects:
     """`Objects` over one libgit2 repository; use one per thread, it opens in 0.1 ms. Raises GitError."""
 
-    def __init__(self, common_dir: str) -> None:
-        self.common_dir = common_dir
+    def __init__(self, common_dir: str, trees: Trees = _OURS) -> None:
+        """`trees`: where those that are read are kept in mind."""
+        self.common_dir, self._trees = common_dir, trees
         try:
             self.repository = pygit2.Repository(common_dir)
         except _TROUBLE as error:
@@ -87,10 +88,7 @@ class LibgitObjects:
     def entries(self, tree: str) -> dict[str, Entry]:
         if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
             raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
-        return self._recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
-
-    def _recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
-        return _trees.recall(tree, read)
+        return self._trees.recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, ObjectType.BLOB)

@@ -9,22 +9,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from thrum.git import branch as branches
 from thrum.git import context, evidence
 from thrum.git.context import Commit, Context
 from thrum.git.evidence import RULES, CannotTellError, Evidence
 from thrum.git.glance import Index
-from thrum.git.libgit import LibgitObjects, accepts
-from thrum.git.objects import COMMIT, Entry
+from thrum.git.libgit import LibgitObjects, Trees, accepts
+from thrum.git.objects import COMMIT
 from thrum.git.place import Place
 from thrum.git.vigil import Vigil
 
 MOST = 64
 """Files looked at one by one; when more may have changed, git looks."""
 _BRANCH = "refs/heads/"
-_MOST_TREES = 32
+_MOST_ENTRIES = 200_000  # of trees that are kept in mind: the next commit's are mostly the same
 _TICK = 0.02
 """Seconds, longer than the clock of any file system that can be watched needs to go on."""
 _ODD = ("diff.orderfile", "core.sparsecheckout", "core.splitindex")
@@ -40,7 +40,7 @@ class Watched:
             raise CannotTellError("no worktree, or a repository of a kind of its own")
         self._place, self._top, self._lock = place, top, threading.Lock()
         self._vigil = Vigil(top)
-        self._trees: dict[str, dict[str, Entry]] = {}
+        self._trees = Trees(_MOST_ENTRIES)
         try:
             self._learn(began)
         except BaseException:
@@ -79,7 +79,7 @@ class Watched:
     def _renew(self, touched: frozenset[str]) -> None:
         """Works out what is so now."""
         pointers = self._look_at_pointers()
-        objects = _Objects(self._place.common_dir, self._trees)
+        objects = LibgitObjects(self._place.common_dir, self._trees)
         try:
             head = objects.head(_BRANCH + self._branch)
             if head is None or self._tree is None:
@@ -195,21 +195,6 @@ class Watched:
         seen.see(os.path.join(self._place.git_dir, "index"))
         seen.see(os.path.join(self._place.common_dir, _BRANCH + self._branch))
         return seen
-
-
-class _Objects(LibgitObjects):
-    """A repository whose last trees are kept in mind: the next commit's are mostly the same."""
-
-    def __init__(self, common_dir: str, trees: dict[str, dict[str, Entry]]) -> None:
-        super().__init__(common_dir)
-        self._trees = trees
-
-    def _recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
-        found = self._trees.pop(tree, None)
-        self._trees[tree] = found = read() if found is None else found
-        while len(self._trees) > _MOST_TREES:
-            del self._trees[next(iter(self._trees))]
-        return found
 
 
 def _branch(place: Place) -> str:
