@@ -79,16 +79,16 @@ HOLES = [
 @pytest.mark.parametrize("hole", HOLES)
 def test_a_hole_is_found_and_mended_so_that_git_can_tidy_again(place: Place, objects: Objects, hole: object) -> None:
     hole(place, objects)  # type: ignore[operator]
-    assert not wholeness.is_whole(place)
+    assert not wholeness.is_whole(place, objects)
     assert wholeness.mend(place, objects)
-    assert wholeness.is_whole(place) and objects.head(REF)
+    assert wholeness.is_whole(place, objects) and objects.head(REF)
     git(place.common_dir, "gc", "-q", "--prune=now")
     git(place.common_dir, "fsck", "--strict")
     assert not wholeness.mend(place, objects)
 
 
 def test_what_is_whole_stays_and_so_does_its_log(place: Place, objects: Objects) -> None:
-    assert wholeness.is_whole(place) and not wholeness.mend(place, objects)  # there is no such branch yet
+    assert wholeness.is_whole(place, objects) and not wholeness.mend(place, objects)  # there is no such branch yet
     say(objects, place, "one")
     before = git(place.common_dir, "reflog", REF)
     assert before and not wholeness.mend(place, objects)
@@ -104,7 +104,7 @@ def test_a_branch_of_the_users_with_a_like_name_is_none_of_ours(place: Place, ob
     git(place.common_dir, "update-ref", "-d", REF)
     git(place.common_dir, "update-ref", REF, before)
     lose(place, folder)
-    assert wholeness.is_whole(place)
+    assert wholeness.is_whole(place, objects)
     assert not wholeness.mend(place, objects) and git(place.common_dir, "rev-parse", theirs)
 
 

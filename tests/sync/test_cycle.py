@@ -16,6 +16,7 @@ from thrum.core import layout
 from thrum.errors import StorageError
 from thrum.git import branch, remote, wholeness, worktree
 from thrum.git.libgit import LibgitObjects
+from thrum.git.objects import open_objects
 from thrum.store import disk
 from thrum.sync import cycle, files, state
 
@@ -316,7 +317,7 @@ def test_what_a_gc_took_while_we_wrote_is_no_hole_for_ever(pair, bare_remote):
     ann.works()
     remove_object(ann.path, hash_of(ann.path, f"{REF}~1:{ann.log}"))
     assert ann.tip == remote_tip(bare_remote)
-    assert not wholeness.is_whole(ann.place)
+    assert not wholeness.is_whole(ann.place, open_objects(ann.place.common_dir))
     os.unlink(lock)
     ann.works()
     ann.is_damaged = True

@@ -32,14 +32,16 @@ def gc_is_running(place: Place) -> bool:
     return False
 
 
-def is_whole(place: Place) -> bool:
+def is_whole(place: Place, objects: Objects) -> bool:
     """Whether everything is there that a-sync, the remotes' a-sync and their reflogs reach. Reads all of their history.
 
-    Raises GitError when git was kept from looking.
+    Looks at the header of each file in a-sync's tip, too. Raises GitError when git was kept from looking.
     """
-    refs = references(place)
+    refs, tip = references(place), objects.head(REF)
     if not refs:
         return True
+    if tip is not None and not is_readable(objects, tip):
+        return False
     past = [commit for ref in refs for commit in _logged(place, ref)]
     return _is_there(place, *refs.values(), *past)
 
@@ -51,15 +53,15 @@ def is_offered_whole(place: Place, head: str, tip: str | None) -> bool:
 
 def mend(place: Place, objects: Objects) -> bool:
     """Lets go of the references and reflogs that reach what is not there; a-sync begins anew then. False: all is whole."""
-    tip = objects.head(REF)
-    is_read = tip is None or is_readable(objects, tip)
-    if is_read and is_whole(place):
+    if is_whole(place, objects):
         return False
     for ref, oid in references(place).items():
-        if ref != REF and not _is_there(place, oid):
+        if _is_there(place, oid) and (ref != REF or is_readable(objects, oid)):
+            continue
+        if ref == REF:
+            objects.move(REF, objects.commit(objects.empty_tree(), [], BEGIN), objects.head(REF))
+        else:
             run(["update-ref", "-d", ref, oid], place.common_dir, check=False)
-        elif ref == REF and not (is_read and _is_there(place, oid)):
-            objects.move(REF, objects.commit(objects.empty_tree(), [], BEGIN), tip)
     run([*_NO_LOG, *references(place)], place.common_dir, check=False, timeout=_TIMEOUT)
     return True
 

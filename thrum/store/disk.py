@@ -285,6 +285,14 @@ _LEAST = 4096
 """Bytes that are asked for at least: some systems tell no size."""
 
 
+def names(folder: str) -> list[str]:
+    """What is in a folder, in order; nothing for one that cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
 def make_way(path: str) -> None:
     """Removes the file `path`; a folder there is moved aside, as it may hold what somebody needs. Raises FileNotFoundError."""
     try:

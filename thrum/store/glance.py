@@ -35,7 +35,7 @@ class Glance:
         return (
             all(disk.signature(path) == state for path, state in self._files.items())
             and all(_folder(path) == state for path, state in self._folders.items())
-            and all(_names(path) == names for path, names in self._unsettled.items())
+            and all(disk.names(path) == names for path, names in self._unsettled.items())
         )
 
     def renew(self, path: str, inode: int, size: int, mtime: int) -> None:
@@ -64,7 +64,7 @@ class Glance:
     def _note_folder(self, path: str) -> list[str]:
         """Notes a folder; what is in it."""
         state = self._folders[path] = _folder(path)
-        names = _names(path)
+        names = disk.names(path)
         if state is not None and time.time_ns() - state[1] < clock.SETTLED:
             self._unsettled[path] = names
         return names
@@ -74,10 +74,3 @@ def _folder(path: str) -> tuple[int, int] | None:
     """What tells a folder from what it was: inode and time; its size says nothing."""
     found = disk.signature(path)
     return found and (found[0], found[2])
-
-
-def _names(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except OSError:
-        return []

@@ -8,6 +8,8 @@ import shutil
 import time
 from collections.abc import Iterator
 
+from thrum.store import disk
+
 AGE = 60.0
 """Seconds after which a temporary file belongs to nobody who lives."""
 _TEMPORARY = re.compile(
@@ -22,7 +24,7 @@ def find(sync_dir: str, thrum_dir: str, git_dir: str, common_dir: str) -> list[s
     """Paths of what was left below the logs, in thrum's own folders, and where git keeps hooks and worktrees."""
     places = [*_everything(sync_dir), *_everything(thrum_dir)]
     for folder in (f"{common_dir}/hooks", f"{git_dir}/hooks", *_folders(f"{common_dir}/worktrees")):
-        places += [f"{folder}/{name}" for name in _names(folder)]
+        places += [f"{folder}/{name}" for name in disk.names(folder)]
     locks = [f"{common_dir}/refs/heads/a-sync.lock"]
     found = {path for path in places if _TEMPORARY.search(os.path.basename(path))} | set(locks)
     return sorted(path for path in found if _is_old(path))
@@ -47,14 +49,7 @@ def _everything(top: str) -> Iterator[str]:
 
 
 def _folders(top: str) -> list[str]:
-    return [f"{top}/{name}" for name in _names(top)]
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+    return [f"{top}/{name}" for name in disk.names(top)]
 
 
 def _is_old(path: str) -> bool:

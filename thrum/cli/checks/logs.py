@@ -56,7 +56,7 @@ def branch_(patient: Patient) -> Finding:
         heals = "begins the branch a-sync anew, and commits the logs on disk to it"
         detail = "there is no branch a-sync, or its commit is damaged"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
-    if not (branch.is_readable(patient.objects, tip) and wholeness.is_whole(patient.place)):
+    if not wholeness.is_whole(patient.place, patient.objects):
         heals = "begins the branch a-sync anew where objects are missing, and commits the logs on disk to it"
         detail = f"a-sync is at {tip[:10]}, and objects of it are missing"
         return curable(detail, heals, lambda: _settled(patient, "began the branch a-sync anew, with every log on disk"))
@@ -114,19 +114,12 @@ def logs(patient: Patient) -> Finding:
 def _closed(messages: str, own: str) -> list[str]:
     """What of this clone's logs cannot be written: where one ends, and the folders in which it goes on."""
     found = [messages]
-    for owner in _names(messages):
+    for owner in disk.names(messages):
         log = f"{messages}/{owner}/{own}"
-        folder = f"{log}/{max(_names(log), default='')}"
-        found += [f"{messages}/{owner}", log, folder, f"{folder}/{max(_names(folder), default='')}"]
+        folder = f"{log}/{max(disk.names(log), default='')}"
+        found += [f"{messages}/{owner}", log, folder, f"{folder}/{max(disk.names(folder), default='')}"]
     there = dict.fromkeys(os.path.normpath(path) for path in found if os.path.lexists(path))
     return [path for path in there if not os.access(path, os.W_OK)]
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
 
 
 def _odd(root: str, purged: Purged) -> list[str]:
