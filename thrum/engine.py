@@ -147,9 +147,10 @@ class Engine:
         """One look for several who wait, and a single one for all who ask the same; for each what `poll` gives or raises."""
         with disk.blamed():
             self.look()
-        asked = {repr(call): call for call in calls}
+        questions = [repr(call) for call in calls]
+        asked = dict(zip(questions, calls, strict=True))
         found = {question: _attempt(self._poll, call) for question, call in asked.items()}
-        return [found[repr(call)] for call in calls]
+        return [found[question] for question in questions]
 
     def cursor(self) -> Cursor:
         """Where arrival stands now, for `notices`."""

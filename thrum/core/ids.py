@@ -50,14 +50,17 @@ class Ulids:
 
 def requested_message_id(agent_id: str, request_id: str) -> str:
     """The id of the message an agent sends under a request id of its choice: the same request is the same message."""
-    digest = hashlib.sha256(f"{agent_id}|{request_id}".encode()).digest()
-    return "msg_" + encode_bits(int.from_bytes(digest[:16], "big") & (2**128 - 1), 26)
+    return "msg_" + _hashed(f"{agent_id}|{request_id}")
 
 
 def requested_thread_id(agent_id: str, request_id: str) -> str:
     """The id of the thread an agent begins under a request id of its choice."""
-    digest = hashlib.sha256(f"thr|{agent_id}|{request_id}".encode()).digest()
-    return "thr_" + encode_bits(int.from_bytes(digest[:16], "big"), 26)
+    return "thr_" + _hashed(f"thr|{agent_id}|{request_id}")
+
+
+def _hashed(said: str) -> str:
+    """128 bits of the hash of `said`, as long as a ULID."""
+    return encode_bits(int.from_bytes(hashlib.sha256(said.encode()).digest()[:16], "big"), 26)
 
 
 def bound_id(prefix: str, agent_id: str, event_id: str) -> str:

@@ -52,9 +52,9 @@ def create(
     )
     begun["thread_id"] = _id_for(begun)
     known = ctx.threads.get(begun["thread_id"]) if request_id else None
-    is_known = known is not None and known["created_by"] == speaker.me
-    fresh = [] if is_known else [begun]
-    made = known if known and is_known else {**begun, "created_at": clock.text(instant)}
+    made, fresh = {**begun, "created_at": clock.text(instant)}, [begun]
+    if known and known["created_by"] == speaker.me:
+        made, fresh = known, []
     told = {name: made[name] for name in ("thread_id", "title", "created_by", "created_at")}
     if message is None:
         ctx.append(speaker.me, fresh)

@@ -22,7 +22,8 @@ def note(known: Json, objects: Objects, head: str, origin: str) -> None:
     reached = dict[str, list[int]]()
     messages = _below(objects, objects.entries(objects.tree_of(head)).get("messages"))
     for owner, entry in messages.items():
-        end = _recalled(objects, _below(objects, entry).get(origin))
+        log = _below(objects, entry).get(origin)
+        end = _recalled(objects, log) if log is not None else None
         if end is not None:
             reached[f"messages/{owner}/{origin}"] = end
     known.update(reached=reached, reached_head=head)
@@ -53,10 +54,8 @@ def forget(known: Json) -> None:
     known.pop("reached_head", None)
 
 
-def _recalled(objects: Objects, entry: Entry | None) -> list[int] | None:
+def _recalled(objects: Objects, entry: Entry) -> list[int] | None:
     """`_end`, which is the same for the same tree for ever."""
-    if entry is None:
-        return None
     if entry.oid not in _ends:
         if len(_ends) >= _MOST_ENDS:
             _ends.clear()
@@ -64,7 +63,7 @@ def _recalled(objects: Objects, entry: Entry | None) -> list[int] | None:
     return _ends[entry.oid]
 
 
-def _end(objects: Objects, entry: Entry | None) -> list[int] | None:
+def _end(objects: Objects, entry: Entry) -> list[int] | None:
     """The last segment before a gap that nobody goes on beyond, and its size."""
     last: tuple[int, str] | None = None
     for number, oid in _segments(objects, entry):
@@ -74,7 +73,7 @@ def _end(objects: Objects, entry: Entry | None) -> list[int] | None:
     return [last[0], objects.blob_size(last[1])] if last else None
 
 
-def _segments(objects: Objects, entry: Entry | None) -> Iterator[tuple[int, str]]:
+def _segments(objects: Objects, entry: Entry) -> Iterator[tuple[int, str]]:
     """The plain segments of a log in order, with their blobs."""
     for folder, there in sorted(_below(objects, entry).items()):
         for name, segment in sorted(_below(objects, there).items() if layout.is_part(2, folder) else ()):
