@@ -162,8 +162,8 @@ MUTANTS = (
         "deleted-comes-back",
         "a deletion that arrives before its message is forgotten",
         "thrum/store/fold_messages.py",
-        '        self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))\n',
-        '        self.settle(self._among("revision", "message_id", fresh))\n',
+        '        edited, deleted = (among(self.sql, table, "message_id", fresh) for table in ("revision", "deletion"))\n',
+        '        edited, deleted = among(self.sql, "revision", "message_id", fresh), set[str]()\n',
         ("tests/faults/test_union_model.py", *_MODEL),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Messages, threads and read marks, folded into rows. The rows are a function of the set of events, not of their order.
+"""Messages and read marks, folded into rows. The rows are a function of the set of events, not of their order.
 
 If two claim one message's id, the create wins whose id proves it, else by (time, line); its text is its owner's
 highest-ranked revision; its owner's deletion is final. So a statement may arrive before what it is about: it waits in its
@@ -7,27 +7,23 @@ table, and `settle` makes the message's row right whenever one of them moves.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import starmap
 from typing import Any
 
 from thrum.core import clock, layout, routing
-from thrum.core.codec import Event, decode
+from thrum.core.codec import decode
 from thrum.store import fold_tally
-from thrum.store.fold_tally import EVERY, Tally, Topics
+from thrum.store.database import among
+from thrum.store.fold_tally import EVERY, Tally
+from thrum.store.fold_threads import EVERYONE, FILE, Filed, ThreadFold
 from thrum.store.stated import Stated, read
 from thrum.store.unread import Readers
 
 _COLUMNS = "message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends"
 _INSERT = f"INSERT OR IGNORE INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEWEST = "SELECT COALESCE(MAX(seq), 0) FROM message"
-_FILE = "INSERT OR IGNORE INTO audience VALUES (?, ?, ?, ?)"
-_MANY = 500
-_EVERYONE = (routing.EVERYONE,)
-_Filed = tuple[str, int, str, str]
-"""A row of the table `audience`."""
 
 
 class MessageFold:
@@ -38,10 +34,10 @@ class MessageFold:
 
         `is_whole`: into an empty database, everything there is; then threads are filed once, in `finish`.
         """
-        self.sql, self._readers, self._is_whole = connection, readers, is_whole
+        self.sql, self._readers = connection, readers
         self._tally = Tally(connection)
-        self._members: dict[str, set[str]] = {}
-        """Who takes part in the threads that were looked at."""
+        self.threads = ThreadFold(connection, readers, self._tally, is_whole=is_whole)
+        """What applies statements about threads."""
 
     def create(self, batch: Sequence[Stated]) -> None:
         """`message.create`: files each message under its audience; a second create of one id keeps the winner."""
@@ -52,9 +48,10 @@ class MessageFold:
         for message_id in known:
             self._contest(claims.pop(message_id))
         fresh = list(claims)
-        self._adopt_roots(fresh)
-        self._join_threads(batch, claims)
-        self.settle(self._among("revision", "message_id", fresh) | self._among("deletion", "message_id", fresh))
+        self.threads.adopt(fresh)
+        self.threads.place(batch, claims)
+        edited, deleted = (among(self.sql, table, "message_id", fresh) for table in ("revision", "deletion"))
+        self.settle(edited | deleted)
 
     def _weigh(self, batch: Sequence[Stated]) -> dict[str, Stated]:
         """The winner of each id that several messages of one batch claim."""
@@ -63,7 +60,7 @@ class MessageFold:
             message_id = stated.event["message_id"]
             other = claims.get(message_id)
             if other is not None and other.line != stated.line:
-                self._join_claimants(message_id, other.event["agent_id"], stated.event["agent_id"])
+                self.threads.join_claimants(message_id, other.event["agent_id"], stated.event["agent_id"])
             if other is None or claim(stated) < claim(other):
                 claims[message_id] = stated
         return claims
@@ -94,31 +91,6 @@ class MessageFold:
         for stated in batch:
             self._readers.mark(stated.event["agent_id"], stated.event["message_ids"])
 
-    def thread(self, batch: Sequence[Stated]) -> None:
-        """`thread.create`: whose id proves it wins, else the earliest; its creator takes part."""
-        self.sql.executemany(
-            "INSERT INTO thread VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET title = excluded.title, "
-            "created_by = excluded.created_by, created_at = excluded.created_at, at = excluded.at, "
-            "claim = excluded.claim, scopes = excluded.scopes WHERE "
-            "(substr(excluded.claim, 1, 1), excluded.at, excluded.claim) < (substr(claim, 1, 1), at, claim)",
-            [
-                (
-                    e["thread_id"],
-                    e["title"],
-                    e["created_by"],
-                    e["timestamp"],
-                    s.at,
-                    f"{s.standing} {s.claim}",
-                    _scopes(e),
-                )
-                for s in batch
-                for e in (s.event,)
-            ],
-        )
-        for stated in batch:
-            self._join(stated.event["thread_id"], stated.event["created_by"])
-            self._adopt_root("msg_" + stated.event["thread_id"].removeprefix("thr_"))
-
     def settle(self, message_ids: Iterable[str]) -> list[str]:
         """Makes each message's row agree with its owner's revisions and deletion; the ids of those that did not."""
         changed = []
@@ -134,27 +106,9 @@ class MessageFold:
         self._tally.flush()
 
     def finish(self) -> None:
-        """Files what was left for the end: the messages of every thread, under all who take part in it."""
-        if not self._is_whole:
-            return
-        joined = [(thread_id, agent_id) for thread_id, members in self._members.items() for agent_id in members]
-        self.sql.executemany("INSERT OR IGNORE INTO participant VALUES (?, ?)", joined)
-        query = (
-            "SELECT message_id, at, agent_id, thread_id, line FROM message "
-            "WHERE thread_id IS NOT NULL AND deleted_at IS NULL AND NOT everyone"
-        )
-        found = self.sql.execute(query)
-        while some := found.fetchmany(_MANY):
-            self.sql.executemany(_FILE, [row for message in some for row in self._spread(*message)])
+        """Does what was left for the end."""
+        self.threads.finish()
         self._tally.flush()
-
-    def _spread(self, message_id: str, at: int, author: str, thread_id: str, line: bytes) -> list[_Filed]:
-        """The rows that a message has because it is in a thread."""
-        event = decode(line)
-        others = self._members_of(thread_id).difference(routing.audience(event), (author,))
-        if others:
-            self._tally.count(_topics(event), tuple(others), author, 1)
-        return [(address, at, message_id, author) for address in others]
 
     def _note_changes(self, message_ids: Iterable[str]) -> None:
         """Settles messages, and notes which of them are not what they were when they arrived."""
@@ -169,16 +123,6 @@ class MessageFold:
         )
         seq, rank = self.sql.execute(query, (message_id,)).fetchone()
         self.sql.execute("UPDATE change SET event_id = ? WHERE seq = ?", ((rank.split(" ") + [""] * 3)[2], seq))
-
-    def _among(self, table: str, column: str, wanted: list[str]) -> set[str]:
-        """Those of `wanted` that stand in a column of a table, which is mostly empty."""
-        found: set[str] = set()
-        if self.sql.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():
-            for start in range(0, len(wanted), _MANY):
-                some = wanted[start : start + _MANY]
-                query = f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * len(some))})"
-                found.update(row[0] for row in self.sql.execute(query, some))
-        return found
 
     def _insert(self, batch: list[Stated]) -> list[str]:
         """Stores and files messages; the ids of those that were there already, which are left alone."""
@@ -198,7 +142,7 @@ class MessageFold:
 
     def _file_messages(self, batch: Sequence[tuple[Stated, tuple[str, ...]]]) -> None:
         """Files new messages under their audience, and notes what they carry."""
-        rows, tags, count = list[_Filed](), list[tuple[str, str, str, int, str]](), self._tally.count
+        rows, tags, count = list[Filed](), list[tuple[str, str, str, int, str]](), self._tally.count
         for (event, _, _, at, _, _), addresses in batch:
             message_id, author = event["message_id"], event["agent_id"]
             tagged = fold_tally.tags(event)
@@ -211,23 +155,8 @@ class MessageFold:
             if topics.loose:
                 tags += [(fold_tally.LOOSE, topic, "", at, message_id) for topic in topics.loose]
         self._readers.file_new(rows)
-        self.sql.executemany(_FILE, rows)
+        self.sql.executemany(FILE, rows)
         self.sql.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
-
-    def _adopt_roots(self, message_ids: list[str]) -> None:
-        """Puts those messages into their threads that somebody answered before they arrived."""
-        answered = self._among("thread", "thread_id", [_thread_from(message_id) for message_id in message_ids])
-        for thread_id in answered:
-            self._adopt_root("msg_" + thread_id.removeprefix("thr_"))
-
-    def _adopt_root(self, message_id: str) -> None:
-        """A thread made by the first reply is named after the message it answers: that one belongs to it too."""
-        thread_id = _thread_from(message_id)
-        query = "UPDATE message SET thread_id = ? WHERE message_id = ? AND thread_id IS NULL RETURNING agent_id"
-        adopted = self.sql.execute(query, (thread_id, message_id)).fetchone()
-        if adopted:
-            self._file_in_thread(message_id)
-            self._join(thread_id, adopted[0])
 
     def _contest(self, stated: Stated) -> None:
         """A message of this id is there already: the same line again, or another one that claims the id."""
@@ -237,14 +166,9 @@ class MessageFold:
         if line == stated.line:
             self._move(stated)
             return
-        self._join_claimants(message_id, author, stated.event["agent_id"])
+        self.threads.join_claimants(message_id, author, stated.event["agent_id"])
         if claim(stated) < claim(_again(path, ends, line)):
             self._replace(stated)
-
-    def _join_claimants(self, message_id: str, *authors: str) -> None:
-        """Whoever claims an id takes part in the thread named after it, whichever claim came first."""
-        for author in authors:
-            self._join(_thread_from(message_id), author)
 
     def _move(self, stated: Stated) -> None:
         """The same line was read again, in a file that was rewritten; of two that hold it the smaller path counts."""
@@ -258,9 +182,9 @@ class MessageFold:
         self.sql.execute("DELETE FROM tag WHERE message_id = ?", (message_id,))
         self.sql.execute("DELETE FROM message WHERE message_id = ?", (message_id,))
         self._insert([stated])
-        self._adopt_roots([message_id])
+        self.threads.adopt([message_id])
         if stated.event.get("thread_id"):
-            self._file_in_thread(message_id)
+            self.threads.file(message_id)
         self.settle([message_id])
         self._note_change(message_id)
 
@@ -271,81 +195,16 @@ class MessageFold:
         at, thread_id, author, line = self.sql.execute(query, (message_id,)).fetchone()
         event = decode(line)
         query = "DELETE FROM audience WHERE address = ? AND at = ? AND message_id = ?"
-        for address in {*routing.audience(event), *(self._members_of(thread_id) if thread_id else ())}:
+        for address in {*routing.audience(event), *(self.threads.members_of(thread_id) if thread_id else ())}:
             if self.sql.execute(query, (address, at, message_id)).rowcount:
-                self._tally.count(_topics(event), (address,), author, -1)
+                self._tally.count(fold_tally.topics_of(event), (address,), author, -1)
 
     def _discount(self, message_id: str) -> None:
         """Counts a message no longer, unless it was deleted before."""
         query = "SELECT agent_id, line FROM message WHERE message_id = ? AND deleted_at IS NULL"
         found = self.sql.execute(query, (message_id,)).fetchone()
         if found:
-            self._tally.count(_topics(decode(found[1])), (EVERY,), found[0], -1)
-
-    def _join_threads(self, batch: Sequence[Stated], fresh: dict[str, Stated]) -> None:
-        if self._is_whole:
-            for stated in batch:
-                if thread_id := stated.event.get("thread_id"):
-                    self._join(thread_id, stated.event["agent_id"])
-            return
-        for stated in batch:
-            event = stated.event
-            thread_id, author = event.get("thread_id"), event["agent_id"]
-            if not thread_id:
-                continue
-            if fresh.get(event["message_id"]) is not stated:
-                self._file_in_thread(event["message_id"])
-            elif routing.audience(event) != _EVERYONE:
-                for name in self._members_of(thread_id) - {author}:
-                    self._file((name, stated.at, event["message_id"], author), event)
-            self._join(thread_id, author)
-
-    def _file_in_thread(self, message_id: str) -> None:
-        """Files a message of a thread under everyone who takes part in it."""
-        if self._is_whole:
-            return
-        query = (
-            "SELECT p.agent_id, m.at, m.message_id, m.agent_id, m.line FROM message m JOIN participant p "
-            "USING (thread_id) WHERE m.message_id = ? AND m.deleted_at IS NULL AND NOT m.everyone "
-            "AND p.agent_id <> m.agent_id"
-        )
-        for *row, line in self.sql.execute(query, (message_id,)).fetchall():
-            self._file((row[0], row[1], row[2], row[3]), line)
-
-    def _members_of(self, thread_id: str) -> set[str]:
-        members = self._members.get(thread_id)
-        if members is None:
-            query = "SELECT agent_id FROM participant WHERE thread_id = ?"
-            found = () if self._is_whole else self.sql.execute(query, (thread_id,))
-            members = self._members[thread_id] = {row[0] for row in found}
-        return members
-
-    def _join(self, thread_id: str, agent_id: str) -> None:
-        """Makes an agent take part in a thread: all of its mail is the agent's from now on.
-
-        A name that is an address of many (a log may state any) takes part in nothing: the thread would become everyone's mail.
-        """
-        members = self._members_of(thread_id)
-        if agent_id not in members and agent_id[0] not in "*@":
-            members.add(agent_id)
-            if self._is_whole:
-                return
-            self.sql.execute("INSERT OR IGNORE INTO participant VALUES (?, ?)", (thread_id, agent_id))
-            query = (
-                "SELECT ?1, at, message_id, agent_id, line FROM message m WHERE thread_id = ?2 AND deleted_at IS NULL "
-                "AND NOT everyone AND agent_id <> ?1 AND NOT EXISTS (SELECT 1 FROM audience a WHERE a.address = ?1 "
-                "AND a.at = m.at AND a.message_id = m.message_id)"
-            )
-            for *row, line in self.sql.execute(query, (agent_id, thread_id)).fetchall():
-                self._file((row[0], row[1], row[2], row[3]), line)
-
-    def _file(self, row: _Filed, said: Event | bytes) -> None:
-        """Files a message, created by this event or line, where it may stand already."""
-        self._readers.touch(row[2])
-        if self.sql.execute(_FILE, row).rowcount:
-            self._readers.file([row])
-            event = decode(said) if isinstance(said, bytes) else said
-            self._tally.count(_topics(event), row[:1], row[3], 1)
+            self._tally.count(fold_tally.topics_of(decode(found[1])), (EVERY,), found[0], -1)
 
     def _settle_text(self, message_id: str, owner: str) -> bool:
         where, who = "WHERE message_id = ? AND owner = ?", (message_id, owner)
@@ -370,20 +229,6 @@ class MessageFold:
         return changed.rowcount > 0
 
 
-def _scopes(event: Event) -> str:
-    """A thread's scopes as JSON, each once, in an order of their own."""
-    pairs = sorted({(pair["type"], pair["value"]) for pair in event.get("scopes") or ()})
-    return json.dumps([{"type": type_, "value": value} for type_, value in pairs], ensure_ascii=False)
-
-
-def _topics(event: Event) -> Topics:
-    return fold_tally.topics(fold_tally.tags(event))
-
-
-def _thread_from(message_id: str) -> str:
-    return "thr_" + message_id.removeprefix("msg_")
-
-
 def claim(stated: Stated) -> tuple[str, int, bytes]:
     """What decides between two creates of one message id: the smaller wins."""
     return stated.standing, stated.at, stated.line
@@ -404,7 +249,7 @@ def _row(stated: Stated, addresses: tuple[str, ...]) -> tuple[Any, ...]:
         source.owner,
         event["agent_id"],
         event.get("thread_id") or None,
-        addresses == _EVERYONE,
+        addresses == EVERYONE,
         at,
         event.get("priority") or "normal",
         line,

@@ -88,3 +88,8 @@ def topics(tagged: tuple[Tag, ...]) -> Topics:
     if len(scopes) + len(words) > _MOST:
         return Topics(("",), (*scopes, *words))
     return Topics(("", *scopes, *words, *(both(*pair) for pair in combinations(words, 2))), ())
+
+
+def topics_of(event: Event) -> Topics:
+    """The topics of a message."""
+    return topics(tags(event))

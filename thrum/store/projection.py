@@ -317,7 +317,7 @@ class Fold:
             events.SESSION_UPDATE: agents.update,
             events.SESSION_END: agents.end,
             events.AGENT_UPDATE: agents.context,
-            events.THREAD_CREATE: messages.thread,
+            events.THREAD_CREATE: messages.threads.create,
             events.MESSAGE_CREATE: messages.create,
             events.MESSAGE_EDIT: messages.edit,
             events.MESSAGE_DELETE: messages.delete,
