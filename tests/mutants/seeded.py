@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant(
         "follow-the-rewind",
         "a remote that lost lines takes them from us too",
-        "thrum/sync/cycle.py",
+        "thrum/sync/uniting.py",
         "            tree = self._gather(self.objects.tree_of(ours))\n",
         "            tree = self._gather(self.objects.tree_of(theirs or ours))\n",
         ("tests/sync/test_trouble.py", "tests/sync/test_cycle.py", *_MODEL),

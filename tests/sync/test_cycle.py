@@ -18,7 +18,7 @@ from thrum.git import branch, remote, wholeness, worktree
 from thrum.git.libgit import LibgitObjects
 from thrum.git.objects import open_objects
 from thrum.store import disk
-from thrum.sync import cycle, files, state
+from thrum.sync import cycle, files, state, uniting
 
 from .house import REF, Clone, agree, content, fsck, listing, loose, move, put, remote_tip, settle
 
@@ -96,7 +96,7 @@ def noting(asked, method):
 def test_a_cycle_writes_and_reads_only_what_is_new(pair, monkeypatch):
     ann, bob = pair
     monkeypatch.setattr(layout, "SEGMENT_BYTES", 600)
-    monkeypatch.setattr(cycle, "_COARSE", 0)  # or all that was written just now is compared once more
+    monkeypatch.setattr(uniting, "_COARSE", 0)  # or all that was written just now is compared once more
     for number in range(302):
         ann.engine.journal.append("ann", kit.message("ann", f"{number} " + "x" * 300))
     settle(ann, bob)

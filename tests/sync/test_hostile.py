@@ -271,19 +271,19 @@ def test_our_own_log_continued_beyond_a_gap(met, bare_remote, monkeypatch, segme
 
 def test_what_was_written_before_a_gap_while_it_arrived(met, bare_remote, monkeypatch):
     """Ann's log grows in its last segment of old between the look at her disk and the arrival of one beyond a gap."""
-    from thrum.sync.cycle import _Work
+    from thrum.sync.uniting import Uniting
 
     ann, bob, sent = met
     forged = ann.log.replace("00.jsonl", "05.jsonl")
     attack(bare_remote, {forged: kit.chained([kit.message("ann", "not me")], ann.origin, 9000)[0] + b"\n"})
-    take_in = _Work._take_in
+    take_in = Uniting._take_in
 
     def interrupted(work, *trees):
         if work.origin == ann.origin and len(sent) < 5:
             sent.append(ann.send("just before"))
         return take_in(work, *trees)
 
-    monkeypatch.setattr(_Work, "_take_in", interrupted)
+    monkeypatch.setattr(Uniting, "_take_in", interrupted)
     ann.works()
     assert len(sent) == 5
     survive((ann, bob, sent), bare_remote)

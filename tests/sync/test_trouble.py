@@ -17,7 +17,7 @@ from thrum.core import clock
 from thrum.errors import GitError, RemoteError
 from thrum.git import branch, remote
 from thrum.store import disk
-from thrum.sync import cycle
+from thrum.sync import cycle, files
 
 from . import servers
 from .house import REF, agree, fsck, move, put, remote_tip, settle
@@ -420,7 +420,7 @@ def test_an_error_of_the_disk_is_told_like_any_other(pair, bare_remote, monkeypa
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cycle.files, "at", fail)
+    monkeypatch.setattr(files, "at", fail)
     says(ann, "No space left")
     monkeypatch.undo()
     recovers(ann, bob, sent=sent, bare=bare_remote)
