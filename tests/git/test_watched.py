@@ -207,12 +207,30 @@ def test_a_commit_while_git_is_asked_is_not_worked_out(shop: str, monkeypatch: p
 
     def read(place: Place) -> context.Context:
         found = real(place)
-        git(shop, "commit", "-q", "-a", "-m", "meanwhile")
+        git(shop, "commit", "-q", "--allow-empty", "-m", "meanwhile")
         return found
 
     monkeypatch.setattr(context, "read", read)
     with pytest.raises(CannotTellError):
         Watched(find(shop))
+
+
+def test_git_is_asked_again_when_somebody_committed_meanwhile(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, commits = context.read, iter(("one", "two"))
+
+    def read(place: Place) -> context.Context:
+        found = real(place)
+        for subject in commits:
+            git(shop, "commit", "-q", "--allow-empty", "-m", subject)
+            break
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context, "read", read)
+        watched = Watched(find(shop))
+    found = told(watched)
+    assert found is not None and found["unmerged_commits"][0]["message"] == "two"
+    watched.close()
 
 
 def test_a_file_with_another_name_elsewhere_is_not_worked_out(shop: str) -> None:

@@ -27,6 +27,8 @@ _BRANCH = "refs/heads/"
 _MOST_ENTRIES = 200_000  # of trees that are kept in mind: the next commit's are mostly the same
 _TICK = 0.02
 """Seconds, longer than the clock of any file system that can be watched needs to go on."""
+_TRIES = 5
+"""Times git is asked, as somebody may be committing one thing after the other: watching the folders has cost more than that."""
 _ODD = ("diff.orderfile", "core.sparsecheckout", "core.splitindex")
 
 
@@ -53,14 +55,20 @@ class Watched:
         self._branch = _branch(place)
         self._others = _others(place, values, self._branch)
         self._is_plain = self._watch_all(values)
+        if not (self._rules.is_settled(began) and self._others.is_settled(began)):
+            raise CannotTellError("a setting or a reference changed just now")
+        if not any(self._ask_git() for _ in range(_TRIES)) or not (self._rules.holds() and self._others.holds()):
+            raise CannotTellError("something happened meanwhile")
+
+    def _ask_git(self) -> bool:
+        """Takes in what git says; whether it did so without somebody committing or staging meanwhile."""
+        place = self._place
         self._pointers = self._look_at_pointers()
         time.sleep(_TICK)  # what replaces them from now on bears another time
         self._context = context.read(place)
         self._base = context.base_of(place, self._branch)
         self._tree, self._is_ahead = self._find_tree()
-        is_settled = self._rules.is_settled(began) and self._others.is_settled(began)
-        if not is_settled or not all(seen.holds() for seen in (self._rules, self._others, self._pointers)):
-            raise CannotTellError("something happened meanwhile")
+        return self._pointers.holds()
 
     def close(self) -> None:
         """Watches no more."""
