@@ -35,6 +35,7 @@ class Index:
     """An open index. Raises CannotTellError for one that is not plain."""
 
     def __init__(self, path: str) -> None:
+        self._folder = os.path.dirname(path)
         try:
             with open(path, "rb") as file:
                 self._written = int(os.fstat(file.fileno()).st_mtime)
@@ -102,12 +103,20 @@ class Index:
         return at == end
 
     def _is_split(self, end: int) -> bool:
-        """Whether a note that ends there says that most of the index is in another file."""
+        """Whether a note that ends there says that most of the index is in another file, which git keeps beside it."""
+        if not self._has_other_half():
+            return False
         at = end
         while (at := self._data.rfind(b"link", max(_HEAD.size, end - _TAIL), at)) >= 0:
             if at + 8 + int.from_bytes(self._data[at + 4 : at + 8], "big") == end:
                 return True
         return False
+
+    def _has_other_half(self) -> bool:
+        try:
+            return any(name.startswith("sharedindex.") for name in os.listdir(self._folder))
+        except OSError as error:
+            raise CannotTellError(str(error)) from None
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:
