@@ -61,7 +61,7 @@ def test_absent_params_are_empty(params: str) -> None:
 def test_an_id_is_answered_as_it_came(id: str) -> None:
     asked = parse(f'{{"id":{id},"jsonrpc":"2.0","method":"m"}}'.encode())
     assert isinstance(asked, Request)
-    assert jsonrpc.result(asked.id, {}) == b'{"jsonrpc":"2.0","result":{},"id":' + id.encode() + b"}"
+    assert jsonrpc.result(asked.id, b"{}") == b'{"jsonrpc":"2.0","result":{},"id":' + id.encode() + b"}"
 
 
 @pytest.mark.parametrize(("id", "is_notification"), [("", True), ('"id":null,', False)])
@@ -69,7 +69,7 @@ def test_without_an_id_the_answer_has_none(id: str, is_notification: bool) -> No
     asked = parse(f'{{{id}"jsonrpc":"2.0","method":"m"}}'.encode())
     assert isinstance(asked, Request)
     assert asked.is_notification is is_notification
-    assert jsonrpc.result(asked.id, 1) == b'{"jsonrpc":"2.0","result":1}'
+    assert jsonrpc.result(asked.id, b"1") == b'{"jsonrpc":"2.0","result":1}'
 
 
 GARBAGE: list[tuple[bytes, int]] = [
@@ -134,12 +134,12 @@ def test_a_batch_is_read_and_answered_in_order() -> None:
     asked = parse(b'[{"jsonrpc":"2.0","id":1,"method":"a"},3,{"jsonrpc":"2.0","method":"b"}]')
     assert isinstance(asked, list)
     assert [type(one) for one in asked] == [Request, Problem, Request]
-    assert jsonrpc.batch([jsonrpc.result("1", 1), jsonrpc.result("2", 2)]).startswith(b'[{"jsonrpc"')
+    assert jsonrpc.batch([jsonrpc.result("1", b"1"), jsonrpc.result("2", b"2")]).startswith(b'[{"jsonrpc"')
     assert jsonrpc.batch([]) == b""
 
 
 def test_an_answer_is_one_line_whatever_is_in_it() -> None:
-    answer = jsonrpc.result("1", {"text": "a\nb\u2028\ud800 <é>"})
+    answer = jsonrpc.result("1", jsonrpc.encode({"text": "a\nb\u2028\ud800 <é>"}))
     assert b"\n" not in answer
     assert json.loads(answer)["result"]["text"] == "a\nb\u2028\ud800 <é>"
 

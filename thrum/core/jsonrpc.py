@@ -99,9 +99,9 @@ def parse(line: bytes | str | None) -> Request | Problem | list[Request | Proble
     return _read_batch(value) if isinstance(value, list) else _read_request(value, text)
 
 
-def result(id: str | None, value: object) -> bytes:
-    """The answer to a request: one JSON object, without a newline."""
-    return _close(b'{"jsonrpc":"2.0","result":' + encode(value), id)
+def result(id: str | None, encoded: bytes) -> bytes:
+    """The answer to a request, with its result as JSON: one JSON object, without a newline."""
+    return _close(b'{"jsonrpc":"2.0","result":' + encoded, id)
 
 
 def failure(id: str | None, code: int, message: str, data: object = None) -> bytes:

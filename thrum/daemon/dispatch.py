@@ -15,6 +15,7 @@ from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
 from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
+from thrum.daemon.looks import Looks
 from thrum.daemon.postponed import Postponed
 from thrum.daemon.tally import Tally
 from thrum.daemon.turned import Turned
@@ -127,11 +128,24 @@ class Dispatcher:
         self.tally, self.turned = Tally(), Turned()
         self.postponed = Postponed()
         self.delivery = Delivery(engine, worker, feed)
+        self.looks = Looks(worker, feed, engine.poll_together)
+        self._encoded: tuple[object, bytes] | None = None
         self.is_stopping = False
 
     def open(self, push: Push | None = None) -> Conversation:
         """A conversation with one client, to whom `push` sends what was subscribed to."""
         return Conversation(self, push)
+
+    def encode(self, value: object) -> bytes:
+        """An answer as JSON. What many are told in one turn of the loop is written once."""
+        if self._encoded is None or self._encoded[0] is not value:
+            if self._encoded is None:
+                asyncio.get_running_loop().call_soon(self._forget)
+            self._encoded = value, jsonrpc.encode(value)
+        return self._encoded[1]
+
+    def _forget(self) -> None:
+        self._encoded = None
 
     def stop(self) -> None:
         """Refuses what comes from now on, and sends away who waits."""
@@ -204,7 +218,8 @@ class Conversation:
     async def _answer_request(self, asked: Request) -> bytes:
         try:
             claim, params = self._read(asked.params)
-            return jsonrpc.result(asked.id, await self.execute(asked.method, params, claim))
+            answer = await self.execute(asked.method, params, claim)
+            return jsonrpc.result(asked.id, self._shared.encode(answer))
         except UnknownMethodError as unknown:
             return jsonrpc.failure(asked.id, unknown.code, "Method not found", str(unknown))
         except ThrumError as refusal:
@@ -255,26 +270,11 @@ class Conversation:
         self._waits.add(task)
         try:
             with self._shared.feed.listening():
-                return await self._watch(method, params, claim, asyncio.timeout(seconds))
+                return await self._shared.looks.watch(Call(method, params, claim), asyncio.timeout(seconds))
         except TimeoutError:
             return {"status": "timeout"}
         finally:
             self._waits.discard(task)
-
-    async def _watch(self, method: str, params: Json, claim: Claim, limit: asyncio.Timeout) -> Any:
-        feed = self._shared.feed
-        seen = feed.generation
-        found = await self._look(method, params, claim)
-        async with limit:
-            while found is None:
-                await feed.later_than(seen)
-                seen = feed.generation
-                found = await self._look(method, params, claim)
-        return found
-
-    async def _look(self, method: str, params: Json, claim: Claim) -> Any:
-        shared = self._shared
-        return await shared.worker.run_together(shared.engine.poll_together, Call(method, params, claim))
 
     async def _health(self, params: Json, claim: Claim) -> Json:
         answer: Json = await self._call("health", params, claim)
