@@ -7,13 +7,14 @@ import random
 
 import pytest
 
-from thrum.git import context, evidence, memory, vigil
+from thrum import vigil
+from thrum.git import context, evidence, memory
 from thrum.git.evidence import CannotTellError
 from thrum.git.glance import Index
 from thrum.git.memory import Memory
 from thrum.git.place import Place, find
-from thrum.git.vigil import LostSightError, Vigil
 from thrum.git.watched import Watched
+from thrum.vigil import LostSightError, Vigil
 
 from .kit import git, write
 from .test_memory import DEEDS, agree, patient, shop

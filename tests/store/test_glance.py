@@ -7,14 +7,28 @@ import pytest
 
 from tests import kit
 from thrum.core import clock
+from thrum.store import disk, glance
 from thrum.store.glance import Glance
 from thrum.store.log import Log
+from thrum.vigil import LostSightError
 
 LOG = f"messages/ann/{kit.HERE}/0000"
 
 
+@pytest.fixture(params=["told", "not told"])
+def is_told(request, monkeypatch):
+    """Whether the system tells of what is touched."""
+    if request.param == "not told":
+
+        def refuse(top):
+            raise LostSightError(top)
+
+        monkeypatch.setattr(glance, "Vigil", refuse)
+    return request.param == "told"
+
+
 @pytest.fixture(params=["settled", "just changed"])
-def root(tmp_path, request):
+def root(tmp_path, request, is_told):
     """Logs of two agents and of v0.1.0, whose folders were changed long ago, or just now."""
     root = f"{tmp_path}/sync/a-sync"
     for name in ("ann", "bob"):
@@ -77,14 +91,43 @@ def test_what_we_have_read_ourselves_is_no_change(root):
     assert not look.holds()
 
 
-def test_a_folder_that_changed_just_now_is_believed_for_a_moment_only(root, monkeypatch):
+def test_a_folder_that_changed_just_now_is_believed_for_a_moment_only(root, is_told, monkeypatch):
     look, later = Glance(root), time.time_ns() + clock.SETTLED + 1
     was_settled = not look._unsettled
     monkeypatch.setattr(time, "time_ns", lambda: later)
-    assert look.holds() == was_settled
+    assert look.holds() == (was_settled or is_told)
 
 
-def test_there_may_be_no_logs_at_all(tmp_path):
+def test_nothing_is_looked_at_where_the_system_tells(root, is_told, monkeypatch):
+    look, asked = Glance(root), []
+    real = disk.signature
+    monkeypatch.setattr(disk, "signature", lambda path: asked.append(path) or real(path))
+    assert look.holds()
+    assert len(asked) == 2 if is_told else len(asked) > 8
+    append(f"{root}/{LOG}/00.jsonl")
+    found = os.stat(f"{root}/{LOG}/00.jsonl")
+    look.renew(f"{LOG}/00.jsonl", found.st_ino, found.st_size, found.st_mtime_ns)
+    asked.clear()
+    assert look.holds() and f"{root}/{LOG}/00.jsonl" in asked
+    asked.clear()
+    assert look.holds() and (f"{root}/{LOG}/00.jsonl" in asked) != is_told
+
+
+def test_it_looks_for_itself_once_the_system_tells_no_more(root):
+    look = Glance(root)
+    os.mkdir(f"{root}/strange")
+    assert look.holds() and look.holds()
+    append(f"{root}/{LOG}/00.jsonl")
+    assert not look.holds()
+
+
+def test_all_of_it_moved_away_is_a_change(root):
+    look = Glance(root)
+    os.rename(os.path.dirname(root), f"{os.path.dirname(root)}.moved")
+    assert not look.holds()
+
+
+def test_there_may_be_no_logs_at_all(tmp_path, is_told):
     look = Glance(f"{tmp_path}/none")
     assert look.holds()
     append(f"{tmp_path}/none/messages/ann/{kit.HERE}/0000/00.jsonl")

@@ -25,8 +25,13 @@ _RFC3339 = re.compile(
 def text(instant: int) -> str:
     """`instant` as `2026-02-10T09:31:00.120000000Z`: always nine digits, so that text order is time order."""
     seconds, fraction = divmod(instant, SECOND)
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{_second(seconds)}.{fraction:09d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    """`2026-02-10T09:31:00`; what is said at one time mostly shares it."""
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def instant(written: str) -> int | None:

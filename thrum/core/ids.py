@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from thrum.core import clock
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TWO = tuple(high + low for high in ALPHABET for low in ALPHABET)
 RESERVED = frozenset({"daemon", "system", "thrum", "all", "broadcast", "everyone"})
 _NAME = re.compile(r"[a-z0-9_]{1,64}\Z")
 _ROLE = re.compile(r"[a-z0-9_-]{1,64}\Z")
@@ -21,7 +22,8 @@ _LEGACY_HASH = re.compile(r"[0-9A-Z]{10}\Z")
 
 def encode_bits(value: int, digits: int) -> str:
     """The lowest `5 * digits` bits of `value` in Crockford base 32, most significant first."""
-    return "".join(ALPHABET[(value >> shift) & 31] for shift in range(5 * (digits - 1), -1, -5))
+    two = "".join([_TWO[(value >> shift) & 1023] for shift in range(5 * (digits - 2), -1, -10)])
+    return two if digits % 2 == 0 else two + ALPHABET[value & 31]
 
 
 def encode_hash(data: bytes) -> str:

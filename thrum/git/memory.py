@@ -11,7 +11,7 @@ from thrum.git import context, evidence
 from thrum.git.context import Context
 from thrum.git.evidence import CannotTellError, Evidence
 from thrum.git.place import Place
-from thrum.git.vigil import LostSightError
+from thrum.vigil import LostSightError
 
 if TYPE_CHECKING:
     from thrum.git.watched import Watched

@@ -19,7 +19,7 @@ from thrum.git.glance import Index
 from thrum.git.libgit import LibgitObjects, Trees, accepts
 from thrum.git.objects import COMMIT
 from thrum.git.place import Place
-from thrum.git.vigil import Vigil
+from thrum.vigil import Vigil
 
 MOST = 64
 """Files looked at one by one; when more may have changed, git looks."""

@@ -29,7 +29,7 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
 )
 _BUILD_PRAGMAS = (
-    "PRAGMA page_size = 8192",
+    "PRAGMA page_size = 4096",
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -65536",

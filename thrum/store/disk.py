@@ -88,10 +88,10 @@ def try_lock(path: str) -> int | None:
 
 
 def _open_lock(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if os.path.islink(path):
         os.unlink(path)  # no lock of ours
-    if os.path.isdir(path):
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
@@ -142,7 +142,7 @@ class Pen:
 
     def put_on(self, path: str) -> int:
         """A descriptor to append to `path` with, which is made if missing."""
-        if path != self._path or not self._is_there():
+        if not self.is_on(path):
             self.drop()
             self._descriptor = _open_to_append(path, os.path.dirname(path))
             self._path = path
@@ -154,10 +154,10 @@ class Pen:
             self._path = ""
             os.close(self._descriptor)
 
-    def _is_there(self) -> bool:
-        """Whether the file is still the one at its path: somebody may have put another one there."""
+    def is_on(self, path: str) -> bool:
+        """Whether the file that is open is the one at `path`: somebody may have put another one there."""
         try:
-            return os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(self._descriptor))
+            return path == self._path and os.path.samestat(os.lstat(path), os.fstat(self._descriptor))
         except OSError:
             return False
 

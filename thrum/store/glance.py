@@ -1,7 +1,7 @@
 """A glance at the logs: whether they are as they were when everything in them had been read. It asks no database.
 
-It looks at the same things as `news.find`: at the folders, which tell of new and of replaced files, and at those files that no
-next one follows, which alone can have grown.
+Where the system tells what was touched, it asks for that. Elsewhere it looks at the same things as `news.find`: at the folders,
+which tell of new and of replaced files, and at those files that no next one follows, which alone can have grown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 
 from thrum.core import clock, layout
 from thrum.store import disk
+from thrum.vigil import LostSightError, Vigil
 
 
 class Glance:
@@ -18,18 +19,52 @@ class Glance:
 
     def __init__(self, root: str) -> None:
         """Looks through all of them."""
-        self.root = root
+        self.root, self._mark = root, f"{os.path.dirname(root)}/mended"
         self._files: dict[str, tuple[int, int, int] | None] = {}
         self._folders: dict[str, tuple[int, int] | None] = {}
         self._unsettled: dict[str, list[str]] = {}
+        self._vigil = _open_vigil(root)
         self._until = time.time_ns() + clock.SETTLED
-        self._note_file(f"{os.path.dirname(root)}/mended")
+        self._note_file(self._mark)
+        self._watch(root)
+        self._top = _inode(root)
         self._note_file(f"{root}/events.jsonl")
         for owner in self._note_folder(f"{root}/messages"):
             self._note_owner(f"{root}/messages/{owner}", owner)
 
     def holds(self) -> bool:
-        """Whether everything still looks so. A folder that changed just now is looked through, and believed for a moment."""
+        """Whether everything still looks so."""
+        touched = self._touched()
+        return self._looks_the_same() if touched is None else self._is_known(touched)
+
+    def renew(self, path: str, inode: int, size: int, mtime: int) -> None:
+        """The file `path` (below the root) has been read as far as it was then."""
+        if f"{self.root}/{path}" in self._files:
+            self._files[f"{self.root}/{path}"] = inode, size, mtime
+
+    def _touched(self) -> frozenset[str] | None:
+        """What the system tells of; None where it does not."""
+        if self._vigil is None:
+            return None
+        try:
+            return self._vigil.touched()
+        except LostSightError:
+            self._vigil = None
+            return None
+
+    def _is_known(self, touched: frozenset[str]) -> bool:
+        """Whether all that was touched is as it was read, and nobody moved it all away."""
+        files = [self._mark, *(f"{self.root}/{path}" for path in touched)]
+        if not all(path in self._files and disk.signature(path) == self._files[path] for path in files):
+            return False
+        if _inode(self.root) != self._top:
+            return False
+        if touched and self._vigil is not None:
+            self._vigil.forget(touched)
+        return True
+
+    def _looks_the_same(self) -> bool:
+        """The same by looking. A folder that changed just now is looked through, and believed for a moment."""
         if self._unsettled and time.time_ns() > self._until:
             return False
         return (
@@ -37,11 +72,6 @@ class Glance:
             and all(_folder(path) == state for path, state in self._folders.items())
             and all(disk.names(path) == names for path, names in self._unsettled.items())
         )
-
-    def renew(self, path: str, inode: int, size: int, mtime: int) -> None:
-        """The file `path` (below the root) has been read as far as it was then."""
-        if f"{self.root}/{path}" in self._files:
-            self._files[f"{self.root}/{path}"] = inode, size, mtime
 
     def _note_owner(self, path: str, name: str) -> None:
         if name.endswith(".jsonl"):
@@ -62,12 +92,32 @@ class Glance:
         self._files[path] = disk.signature(path)
 
     def _note_folder(self, path: str) -> list[str]:
-        """Notes a folder; what is in it."""
+        """Notes a folder, after which no change of it goes unseen; what is in it."""
+        self._watch(path)
         state = self._folders[path] = _folder(path)
         names = disk.names(path)
         if state is not None and time.time_ns() - state[1] < clock.SETTLED:
             self._unsettled[path] = names
         return names
+
+    def _watch(self, path: str) -> None:
+        if self._vigil is not None:
+            try:
+                self._vigil.watch(path[len(self.root) + 1 :])
+            except LostSightError:
+                self._vigil = None
+
+
+def _open_vigil(root: str) -> Vigil | None:
+    try:
+        return Vigil(root)
+    except LostSightError:
+        return None
+
+
+def _inode(path: str) -> int:
+    found = disk.signature(path)
+    return found[0] if found else 0
 
 
 def _folder(path: str) -> tuple[int, int] | None:

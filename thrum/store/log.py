@@ -61,6 +61,7 @@ class Log:
         self.folder = f"{root}/messages/{owner}/{origin}"
         self._tail: _Tail | None = None
         self._pen = disk.Pen()
+        self._next_ones: tuple[int, list[str]] = (-1, [])
         self.keeps_open = False
         """Whether the file stays open between two appends: then nobody who watches for files being closed is told of them."""
 
@@ -81,10 +82,7 @@ class Log:
         Raises StorageError when the disk refuses; then nothing of any of them is stored.
         """
         with disk.explained("write the log"):
-            quarantine.make_way(
-                self.root, self._path(self._tail.segment if self._tail else 0).removeprefix(self.root + "/")
-            )
-            disk.make_folder(self.folder)
+            self._clear_the_way()
             with disk.locked(self.folder):
                 tail = self._find_tail()
                 self._tail = None
@@ -95,6 +93,13 @@ class Log:
     def close(self) -> None:
         """Closes the file; the next append opens it again."""
         self._pen.drop()
+
+    def _clear_the_way(self) -> None:
+        """Sees to it that the log's folder is there, and nothing is in the place of its file."""
+        path = self._path(self._tail.segment if self._tail else 0)
+        if not self._pen.is_on(path):
+            quarantine.make_way(self.root, path.removeprefix(self.root + "/"))
+            disk.make_folder(self.folder)
 
     def _encode_all(self, tail: _Tail, appends: Sequence[Sequence[Event]]) -> tuple[list[bytes], Refusals]:
         lines: list[bytes] = []
@@ -167,9 +172,15 @@ class Log:
         return _Tail(segment, _state(path), 0, "")
 
     def _is_current(self, tail: _Tail) -> bool:
-        unchanged = _state(self._path(tail.segment)) == tail.state
-        beyond = range(tail.segment + 1, tail.segment + 1 + layout.REACH)
-        return unchanged and not any(os.access(self._path(number), os.F_OK) for number in beyond)
+        if _state(self._path(tail.segment)) != tail.state:
+            return False
+        return not any(os.access(path, os.F_OK) for path in self._beyond(tail.segment))
+
+    def _beyond(self, segment: int) -> list[str]:
+        """Where others' next segments would be."""
+        if self._next_ones[0] != segment:
+            self._next_ones = segment, [self._path(segment + 1 + number) for number in range(layout.REACH)]
+        return self._next_ones[1]
 
     def _last_segment(self) -> int:
         numbers = [0]
