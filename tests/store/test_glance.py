@@ -132,3 +132,18 @@ def test_there_may_be_no_logs_at_all(tmp_path, is_told):
     assert look.holds()
     append(f"{tmp_path}/none/messages/ann/{kit.HERE}/0000/00.jsonl")
     assert not look.holds()
+
+
+def test_the_next_glance_asks_whom_the_last_one_asked(root, is_told):
+    first = Glance(root)
+    asked = first._vigil
+    append(f"{root}/{LOG}/00.jsonl")
+    second = Glance(root, first)
+    assert second.holds() and (second._vigil is asked)
+    append(f"{root}/{LOG}/00.jsonl")
+    assert not second.holds()
+    append(f"{root}/messages/eve/{kit.HERE}/0000/00.jsonl")
+    third = Glance(root, second)
+    assert third.holds() and (third._vigil is not asked) == is_told
+    append(f"{root}/messages/eve/{kit.HERE}/0000/00.jsonl")
+    assert not third.holds()

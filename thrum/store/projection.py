@@ -65,6 +65,7 @@ class Projection:
         """Whether `is_current` looks; else it never is. Worth it for who is asked often."""
         self._glance: Glance | None = None
         self._is_exhausted = False
+        """Whether what the glance saw has all been read."""
         self._changes = 0
 
     @property
@@ -80,16 +81,14 @@ class Projection:
     def is_current(self) -> bool:
         """Whether the read model is known to hold all that is in the logs, without reading any of it."""
         glance = self._glance
-        return glance is not None and self.database.is_fresh and glance.holds()
+        return glance is not None and self._is_exhausted and self.database.is_fresh and glance.holds()
 
     def catch_up(self) -> News:
         """Applies what is new in the logs and says what that was."""
-        self._glance, self._is_exhausted = None, False
-        glance = Glance(self.root) if self.glances else None
-        found = self._keep_up(self._catch_up)
-        if self._is_exhausted:
-            self._glance = glance
-        return found
+        self._is_exhausted = False
+        if self.glances:
+            self._glance = Glance(self.root, self._glance)
+        return self._keep_up(self._catch_up)
 
     def take(self, paths: Sequence[str]) -> News:
         """`catch_up` after an append of our own, when nothing but the files in `paths` (below the root) is of interest."""
