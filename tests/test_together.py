@@ -29,7 +29,9 @@ def send(ann):
 
     def send(*words, **more):
         calls = [Call("message.send", {"content": word, **more}, claims[word.split()[0]]) for word in words]
-        return ann.engine.call_together(calls)
+        outcomes = ann.engine.call_together(calls)
+        ann.engine.settle()
+        return outcomes
 
     return send
 
@@ -202,18 +204,33 @@ def test_a_database_that_is_lost_meanwhile_is_no_reason_to_say_anything_twice(an
     assert said(ann.engine) == ["ann one", "ann two", "ann three"]
 
 
-@pytest.mark.parametrize(
-    ("trouble", "told"), [(ValueError("odd"), ValueError), (OSError(errno.EMFILE, "few"), StorageError)]
-)
-def test_what_cannot_be_shown_is_told_to_everybody_and_sent_once(ann, send, monkeypatch, trouble, told):
+def test_they_are_answered_once_it_is_durable_and_whoever_asks_next_sees_it(ann):
+    calls = [Call("message.send", {"content": word}, ann.claim) for word in ("one", "two")]
+    made = ann.engine.call_together(calls)
+    assert said(ann.engine) == ["one", "two"] and not shown(ann.engine)
+    assert ann("message.list", exclude_self=False)["total"] == 2
+    assert shown(ann.engine) == [one["message_id"] for one in made]
+    (last,) = ann.engine.call_together(calls[:1])
+    assert shown(ann.engine)[-1] != last["message_id"]
+    assert ann.engine.poll_together([Call("message.get", {"message_id": last["message_id"]}, ann.claim)])[0]["message"]
+
+
+@pytest.mark.parametrize("trouble", [ValueError("odd"), OSError(errno.EMFILE, "few"), StorageError("full")])
+def test_what_cannot_be_shown_at_once_is_sent_all_the_same_and_seen_later(ann, monkeypatch, trouble):
     def take(paths):
         raise trouble
 
+    heard = []
+    ann.engine.listeners.append(heard.append)
+    ann.engine.catch_up()
     with monkeypatch.context() as patch:
         patch.setattr(ann.engine.projection, "take", take)
-        assert [type(outcome) for outcome in send("ann one", "bob two")] == [told, told]
-    ann.engine.catch_up()
-    assert len(shown(ann.engine)) == 2 and said(ann.engine) == ["ann one"]
+        (made,) = ann.engine.call_together([Call("message.send", {"content": "one"}, ann.claim)])
+        with pytest.raises((type(trouble), StorageError)):
+            ann.engine.settle()
+    assert ann("message.list", exclude_self=False)["messages"][0]["message_id"] == made["message_id"]
+    assert [message for news in heard for message in news.messages] == [made["message_id"]]
+    assert said(ann.engine) == ["one"]
 
 
 def test_what_stops_the_look_before_is_told_as_the_machines(ann, send, monkeypatch):

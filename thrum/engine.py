@@ -86,6 +86,8 @@ class Engine:
         self._started = time.monotonic()
         self._repository_id = ""
         self._statements = 0
+        self._unshown: list[str] = []
+        """Files whose last lines are durable, and acknowledged, but not in the read model yet."""
         self.is_daemon = False
         self.issue_token: Callable[[str], str] = lambda user_id: _make_token()
         """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
@@ -99,10 +101,12 @@ class Engine:
 
     def catch_up(self) -> News:
         """Brings the read model up to the logs, and tells the listeners what was new."""
+        self._unshown.clear()
         return self._tell(self.projection.catch_up())
 
     def look(self) -> None:
         """Catches up, unless a glance shows that there is nothing to catch up with."""
+        self.settle()
         if not self.projection.is_current():
             self.catch_up()
 
@@ -124,20 +128,25 @@ class Engine:
     def call_together(self, calls: Sequence[Call]) -> list[Any]:
         """Several calls of methods that join, with one flush for each log that they write; for each its result or its error.
 
-        They are answered together: nobody is told of what is not durable, and none of them sees what another one states.
+        They are answered together: nobody is told of what is not durable, and none of them sees what another one states. That
+        becomes visible with `settle`, or before the next call.
         """
-        if len(calls) == 1:
-            return [_attempt(self.call, *calls[0])]
         stage = Stage()
         with disk.blamed():
             self.look()
         found = [_attempt(self._call_on, stage, number, call) for number, call in enumerate(calls)]
-        for caller, trouble in self._state_all(stage):
-            found[caller] = trouble
+        for caller, refusal in self._state_all(stage):
+            found[caller] = refusal
         return [
             _attempt(self.call, *call) if isinstance(outcome, Alone) else outcome
             for call, outcome in zip(calls, found, strict=True)
         ]
+
+    def settle(self) -> None:
+        """Makes visible, then heard, what was stated by calls that are answered already."""
+        paths, self._unshown = self._unshown, []
+        if paths:
+            self._show(paths)
 
     def poll(self, method: str, params: Json, claim: Claim) -> Any | None:
         """One look of a method that waits: None means nothing yet."""
@@ -237,15 +246,12 @@ class Engine:
         return answer
 
     def _state_all(self, stage: Stage) -> Iterator[tuple[int, Exception]]:
-        """Makes what is on the stage durable, then visible, then heard; gives the callers for whom that failed, and why."""
-        self._statements += len(stage.statements)
+        """Makes what is on the stage durable; gives the callers for whom that failed, and why."""
         paths, refusals = self.journal.append_all(stage.statements)
-        trouble = _attempt(self._show, paths) if paths else None
+        self._unshown += paths
         for caller, refusal in zip(stage.callers, refusals, strict=True):
             if refusal is not None:
                 yield caller, refusal
-            elif trouble is not None:
-                yield caller, trouble
 
     def _show(self, paths: list[str]) -> None:
         """What was just appended to these files becomes visible, then heard."""

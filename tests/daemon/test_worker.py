@@ -108,6 +108,35 @@ def test_who_is_gone_before_his_turn_is_left_out():
     play(scene)
 
 
+def test_what_need_not_be_waited_for_comes_after_the_outcomes_and_before_the_next_job():
+    async def scene(desk, worker):
+        held = threading.Event()
+
+        def settle():
+            held.wait(10)
+            desk.rounds.append("settled")
+
+        worker.settle = settle
+        assert await worker.run_together(desk.work, "a") == "A"
+        later = asyncio.ensure_future(worker.run(desk.look))
+        await asyncio.sleep(0.01)
+        assert desk.rounds == [["a"]]
+        held.set()
+        await later
+        assert desk.rounds == [["a"], "settled", "look"]
+
+    play(scene)
+
+
+def test_what_cannot_be_settled_stops_nobody():
+    async def scene(desk, worker):
+        worker.settle = lambda: desk.fail("x")
+        assert await worker.run_together(desk.work, "a") == "A"
+        assert await worker.run(desk.look) == "seen"
+
+    play(scene)
+
+
 def test_what_is_queued_is_done_before_the_end():
     async def scene(desk, worker):
         waiting = [asyncio.ensure_future(worker.run_together(desk.work, word)) for word in "ab"]

@@ -111,6 +111,7 @@ def several_at_once(repo: str, tag: str) -> None:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 acknowledge("send", outcome["message_id"])
+            engine.settle()
 
 
 def _sending(repo: str, name: str, text: str) -> Call:

@@ -7,6 +7,7 @@ the queue for the same function. Nobody waits for company.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,8 @@ from functools import partial
 from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+log = logging.getLogger("thrum.daemon")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +47,8 @@ class Worker:
         self._next: _Job | None = None
         """What was taken from the queue and does not go together with what was before it."""
         self._is_closed = False
+        self.settle: Callable[[], object] = lambda: None
+        """Called after the outcomes of each job were handed out: what need not be waited for."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -86,7 +91,14 @@ class Worker:
         while jobs := self._take():
             wanted = [job for job in jobs if not job.future.cancelled()]
             _tell([job.future for job in wanted], _do(wanted))
+            self._settle()
             del jobs, wanted  # an answer may be large, and the next call far
+
+    def _settle(self) -> None:
+        try:
+            self.settle()
+        except Exception:
+            log.exception("what was answered could not be settled")
 
     def _take(self) -> list[_Job]:
         """The next job and those that go with it; none at the end."""
