@@ -6,6 +6,7 @@ new for all of them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +24,8 @@ Push = Callable[[bytes], None]
 
 TOGETHER = 32
 """Questions that are answered in one job."""
+FAIR_SHARE = 32
+"""Ears that are told, after which whatever else the loop has to do has a turn."""
 REMEMBERED = 1024
 """Messages an ear knows it was told, in case the client asks again for what it missed."""
 
@@ -208,11 +211,13 @@ class Delivery:
         questions = list(asking)
         for start in range(0, len(questions), TOGETHER):
             for question, found in await self._worker.run(self._look, questions[start : start + TOGETHER]):
-                self._tell(asking[question], question, found)
+                await self._tell(asking[question], question, found)
 
-    def _tell(self, ears: list[Ear], question: Question, found: NoticesLike) -> None:
+    async def _tell(self, ears: list[Ear], question: Question, found: NoticesLike) -> None:
         notices = [Notice(item["params"].get("event_id"), _frame(item)) for item in found.items]
-        for ear in ears:
+        for number, ear in enumerate(ears):
+            if notices and number % FAIR_SHARE == 0:
+                await asyncio.sleep(0)
             if ear not in self._open:
                 continue
             ear.tell(notices)
