@@ -170,9 +170,8 @@ class _Comparison:
         before = self.objects.entries(old) if old else {}
         after = self.objects.entries(new) if new else {}
         self.counter.take(len(before) + len(after), depth)
-        for name in sorted({*before, *after}):
-            if before.get(name) != after.get(name):
-                self._entries(before.get(name), after.get(name), prefix + name, depth)
+        for name in sorted({name for name, _ in before.items() ^ after.items()}):
+            self._entries(before.get(name), after.get(name), prefix + name, depth)
 
     def _entries(self, before: Entry | None, after: Entry | None, path: str, depth: int) -> None:
         old_leaf = None if before is None or before.is_tree else before

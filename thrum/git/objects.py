@@ -101,20 +101,20 @@ def decode_tree(data: bytes, oid_size: int) -> dict[str, Entry]:
 
     An entry without a name, or with a path for one, is passed over: git itself can neither write nor check out such a thing.
     """
-    entries = {}
-    at = 0
-    while at < len(data):
-        space, end = data.find(b" ", at), data.find(b"\0", at)
-        if not at < space < end or end + oid_size >= len(data) or not _MODE.match(data[at:space]):
-            raise GitError("a tree object is damaged", "run `git fsck`")
-        name = data[space + 1 : end].decode("utf-8", "surrogateescape")
-        if name and "/" not in name:
-            entries[name] = Entry(int(data[at:space], 8), data[end + 1 : end + 1 + oid_size].hex())
-        at = end + 1 + oid_size
+    entries, at = {}, 0
+    for row in _ROWS[oid_size].finditer(data):
+        if row.start() != at:
+            break
+        at = row.end()
+        mode, name, oid = row.groups()
+        if name and b"/" not in name:
+            entries[name.decode("utf-8", "surrogateescape")] = Entry(int(mode, 8), oid.hex())
+    if at != len(data):
+        raise GitError("a tree object is damaged", "run `git fsck`")
     return entries
 
 
-_MODE = re.compile(rb"[0-7]{1,7}\Z")
+_ROWS = {size: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
 
 def encode_name(name: str) -> bytes:
