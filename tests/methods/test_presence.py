@@ -81,3 +81,23 @@ def test_an_agent_of_another_clone_is_not_here(engine, ann):
         file.write(b"".join(line + b"\n" for line in kit.chained([kit.register("zed", worktree="far")], kit.THERE)))
     shown = {a["agent_id"]: a for a in ann("agent.list")["agents"]}
     assert not shown["zed"]["here"] and shown["ann"]["here"] and shown["zed"]["worktree"] == "far"
+
+
+@pytest.mark.parametrize("method", ["agent.list", "agent.whoami", "agent.listContext", "agent.whoHas", "status"])
+def test_sessions_that_are_over_cost_nobody_anything(engine, repository, method):
+    ann = kit.hire(engine, repository, "ann")
+    params = {"file": "cart.py"} if method == "agent.whoHas" else {}
+    few = steps_of(engine, lambda: ann(method, **params))
+    for _ in range(40):
+        ann("session.start")
+    assert steps_of(engine, lambda: ann(method, **params)) < few + 60
+
+
+def steps_of(engine, ask):
+    """How many steps of its machine SQLite needs for an answer, the second time."""
+    ask()
+    steps = []
+    engine.projection.connection.set_progress_handler(lambda: steps.append(1), 1)
+    ask()
+    engine.projection.connection.set_progress_handler(None, 0)
+    return len(steps)

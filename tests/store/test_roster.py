@@ -82,3 +82,16 @@ def test_two_ends_of_one_session_are_one(branch):
     branch.say("ann", end("ses_1", "ann", 2))
     branch.catch_up()
     assert len(branch.roster.sessions()) == 1
+
+
+def test_an_end_may_be_read_before_its_beginning_and_may_be_nobodys(branch):
+    branch.say("ann", start("ses_1", "ann", 1))
+    branch.say("bob", end("ses_1", "bob", 2), end("ses_2", "bob", 2))
+    branch.catch_up()
+    assert branch.roster.open_session("ann")["session_id"] == "ses_1"
+    branch.say("bob", start("ses_2", "bob", 1))
+    branch.catch_up()
+    assert branch.roster.open_session("bob") is None
+    branch.say("ann", end("ses_1", "ann", 3))
+    branch.catch_up()
+    assert branch.roster.open_session("ann") is None and branch.roster.sessions(active_only=True) == []

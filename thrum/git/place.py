@@ -144,7 +144,7 @@ def worktree_of(metadata: str) -> str | None:
         return None
     pointer = os.path.join(metadata, pointer)
     top = os.path.realpath(os.path.dirname(pointer))
-    return top if _pointed_at(os.path.join(top, ".git")) == os.path.realpath(metadata) else None
+    return top if _leads_to(os.path.join(top, ".git"), metadata) else None
 
 
 def common_dir_at(folder: str) -> str | None:
@@ -251,10 +251,24 @@ def _common_dir(git_dir: str) -> str:
 
 def _pointed_at(dot_git: str) -> str | None:
     """The git directory a `.git` file names, resolved; None when it names none."""
+    named = _named_by(dot_git)
+    return None if named is None else os.path.realpath(named)
+
+
+def _leads_to(dot_git: str, metadata: str) -> bool:
+    """Whether a `.git` file names the git directory `metadata`, which is there."""
+    named = _named_by(dot_git)
+    try:
+        return named is not None and os.path.samefile(named, metadata)
+    except (OSError, ValueError):
+        return False
+
+
+def _named_by(dot_git: str) -> str | None:
     line = _read_line(dot_git)
     if line is None or not line.startswith("gitdir:"):
         return None
-    return os.path.realpath(os.path.join(os.path.dirname(dot_git), line[len("gitdir:") :].strip()))
+    return os.path.join(os.path.dirname(dot_git), line[len("gitdir:") :].strip())
 
 
 def _linked(place: Place) -> list[Place]:

@@ -49,10 +49,10 @@ def everyone(ctx: Context) -> list[Json]:
 def contexts(ctx: Context) -> list[Json]:
     """What every agent works on, freshly read: v0.1.0's work contexts, with intent and task of the open session."""
     ctx.refresh_contexts()
-    sessions = {session["session_id"]: session for session in ctx.roster.sessions()}
     described: list[Json] = []
     retired = ctx.roster.retired()
     stated = [context for context in ctx.roster.contexts() if context["agent_id"] not in retired]
+    sessions = _sessions(ctx, stated)
     paths = ctx.home.worktrees() if stated else {}
     for context in stated:
         if context["origin"] == ctx.origin and paths.get(context.get("worktree") or ""):
@@ -63,6 +63,16 @@ def contexts(ctx: Context) -> list[Json]:
     told = {context.get("session_id") for context in described}
     untold = [s for s in sessions.values() if s["status"] == "active" and s["session_id"] not in told and _has_words(s)]
     return described + [_merge({"agent_id": s["agent_id"], "session_id": s["session_id"]}, s) for s in untold]
+
+
+def _sessions(ctx: Context, stated: list[Json]) -> dict[str, Json]:
+    """By id, the open sessions and those that contexts were stated in."""
+    found = {session["session_id"]: session for session in ctx.roster.sessions(active_only=True)}
+    for session_id in {context.get("session_id") or "" for context in stated} - found.keys():
+        session = ctx.roster.session(session_id)
+        if session is not None:
+            found[session_id] = session
+    return found
 
 
 def _has_words(session: Json) -> bool:

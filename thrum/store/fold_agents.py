@@ -11,6 +11,10 @@ from thrum.core import clock, events
 from thrum.store.stated import Stated, rank
 from thrum.store.unread import Readers
 
+_OPEN = (
+    "UPDATE session SET is_open = NOT EXISTS (SELECT 1 FROM session_end x WHERE x.session_id = session.session_id "
+    "AND x.agent_id IN (session.agent_id, '')) WHERE session_id = ?"
+)
 _CONTEXT = (
     "INSERT INTO context VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rank = excluded.rank, "
     "document = excluded.document WHERE excluded.rank > rank"
@@ -68,7 +72,7 @@ class AgentFold:
     def start(self, batch: Sequence[Stated]) -> None:
         """`agent.session.start`: of two that claim one id it is whose id proves it, else the earliest."""
         self.sql.executemany(
-            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET agent_id = excluded.agent_id, "
+            "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET agent_id = excluded.agent_id, "
             "started_at = excluded.started_at, at = excluded.at, claim = excluded.claim, origin = excluded.origin, "
             "worktree = excluded.worktree WHERE "
             "(substr(excluded.claim, 1, 1), excluded.at, excluded.claim) < (substr(claim, 1, 1), at, claim)",
@@ -86,6 +90,7 @@ class AgentFold:
                 for e in (s.event,)
             ],
         )
+        self._settle(batch)
         for stated in batch:
             self._pairs(stated, "scopes", stated.event.get("scopes"), 1)
             self._pairs(stated, "refs", stated.event.get("refs"), 1)
@@ -117,6 +122,11 @@ class AgentFold:
                 for e in (s.event,)
             ],
         )
+        self._settle(batch)
+
+    def _settle(self, batch: Sequence[Stated]) -> None:
+        """Notes of the sessions that a batch is about whether they have ended: nobody is to look through all there ever were."""
+        self.sql.executemany(_OPEN, {(stated.event["session_id"],) for stated in batch})
 
     def context(self, batch: Sequence[Stated]) -> None:
         """`agent.update`: what an agent is working on. Ours states one context a clone, v0.1.0 one a session."""

@@ -87,9 +87,7 @@ class Roster:
 
     def sessions(self, agent_id: str = "", *, active_only: bool = False) -> list[Json]:
         """Sessions, newest first, of one agent or all."""
-        where = [
-            clause for clause, on in (("s.agent_id = :agent", agent_id), ("e.ended_at IS NULL", active_only)) if on
-        ]
+        where = [clause for clause, on in (("s.agent_id = :agent", agent_id), ("s.is_open", active_only)) if on]
         query = (
             _SESSIONS + (" WHERE " + " AND ".join(where) if where else "") + " ORDER BY s.at DESC, s.session_id DESC"
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 4
+VERSION = 5
 
 TABLES = """
 CREATE TABLE purge (claim TEXT NOT NULL, path TEXT NOT NULL, marks BLOB NOT NULL, PRIMARY KEY (path, claim)) WITHOUT ROWID;
@@ -57,7 +57,7 @@ CREATE TABLE agent (agent_id TEXT PRIMARY KEY, kind TEXT NOT NULL, role TEXT NOT
 CREATE TABLE retirement (agent_id TEXT PRIMARY KEY, version INTEGER NOT NULL, rank TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (agent_id TEXT PRIMARY KEY, last_seen INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE session (session_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, started_at TEXT NOT NULL, at INTEGER NOT NULL,
-  claim TEXT NOT NULL, origin TEXT NOT NULL, worktree TEXT NOT NULL) WITHOUT ROWID;
+  claim TEXT NOT NULL, origin TEXT NOT NULL, worktree TEXT NOT NULL, is_open INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
 CREATE TABLE session_end (session_id TEXT NOT NULL, agent_id TEXT NOT NULL, rank TEXT NOT NULL, ended_at TEXT NOT NULL,
   reason TEXT NOT NULL, PRIMARY KEY (session_id, agent_id)) WITHOUT ROWID;
 CREATE TABLE session_field (session_id TEXT NOT NULL, agent_id TEXT NOT NULL, field TEXT NOT NULL, rank TEXT NOT NULL,
@@ -73,6 +73,7 @@ INDEXES = """
 CREATE INDEX message_at ON message (at, message_id);
 CREATE INDEX message_author ON message (agent_id, at, message_id);
 CREATE INDEX session_agent ON session (agent_id, at);
+CREATE INDEX session_open ON session (agent_id, at) WHERE is_open;
 """
 
 SEARCH = frozenset({"words", "words_config", "words_content", "words_data", "words_docsize", "words_idx"})
