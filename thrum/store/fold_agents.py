@@ -125,7 +125,7 @@ class AgentFold:
         self._settle(batch)
 
     def _settle(self, batch: Sequence[Stated]) -> None:
-        """Notes of the sessions that a batch is about whether they have ended: nobody is to look through all there ever were."""
+        """Notes of the sessions that a batch is about whether they are over: nobody is to look through all there ever were."""
         self.sql.executemany(_OPEN, {(stated.event["session_id"],) for stated in batch})
 
     def context(self, batch: Sequence[Stated]) -> None:
