@@ -9,6 +9,8 @@ from tests import kit
 from thrum.core import layout
 from thrum.git import branch
 from thrum.git.objects import BLOB, Entry, open_objects
+from thrum.store import disk
+from thrum.store.log import Log
 from thrum.sync import reach, state
 
 HERE, THERE = kit.HERE, kit.THERE
@@ -161,3 +163,18 @@ def test_reach_is_forgotten_with_the_address():
 def test_a_file_in_the_place_of_the_logs_holds_nothing_that_waits(tmp_path):
     (tmp_path / "a-sync").write_text("")
     assert state.pending(str(tmp_path / "a-sync"), {}, "0000000000aa") == 0
+
+
+def test_all_of_a_log_that_nobody_has_is_counted_without_reading_it(root, monkeypatch):
+    monkeypatch.setattr(layout, "SEGMENT_BYTES", 2000)
+    for owner in ("ann", "bob"):
+        Log(root, owner, HERE).append([kit.message(owner, "x" * 300) for _ in range(40)])
+    Log(root, "eve", THERE).append([kit.message("eve")])
+    read, real = [], disk.read
+    monkeypatch.setattr(disk, "read", lambda path, start=0: read.append(path) or real(path, start))
+    assert state.pending(root, {}, HERE) == 80
+    assert len(read) == 2
+    assert state.pending(root, {"reached": {LOG: [0, 0]}}, HERE) == 80 and len(read) > 5
+    with open(f"{root}/{path(0, 'bob')}", "wb") as file:
+        file.write(b"")
+    assert state.pending(root, {}, HERE) == 80, "what was lost was said all the same"

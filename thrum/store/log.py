@@ -90,6 +90,14 @@ class Log:
                 self._tail, paths = self._write(tail, lines)
                 return Appended(paths, refusals)
 
+    def last_number(self) -> int:
+        """The number of the last line, which is how many there are; 0 where no line tells. Nothing is mended."""
+        try:
+            last = self._last_line(self._last_segment())
+        except OSError:
+            return 0
+        return last[0] if last else 0
+
     def close(self) -> None:
         """Closes the file; the next append opens it again."""
         self._pen.drop()
@@ -165,11 +173,12 @@ class Log:
         path = self._path(segment)
         quarantine.make_way(self.root, path.removeprefix(self.root + "/"))
         self._heal(path)
-        for number in range(segment, -1, -1):
-            last = _last_event(_readable(self._path(number)))
-            if last is not None:
-                return _Tail(segment, _state(path), *last)
-        return _Tail(segment, _state(path), 0, "")
+        return _Tail(segment, _state(path), *(self._last_line(segment) or (0, "")))
+
+    def _last_line(self, segment: int) -> tuple[int, str] | None:
+        """The number and the hash of the last line that is sound, up to a segment."""
+        lines = (_last_event(_readable(self._path(number))) for number in range(segment, -1, -1))
+        return next((line for line in lines if line is not None), None)
 
     def _is_current(self, tail: _Tail) -> bool:
         if _state(self._path(tail.segment)) != tail.state:

@@ -12,6 +12,7 @@ from typing import Any
 
 from thrum.core import layout
 from thrum.store import disk, records
+from thrum.store.log import Log
 
 Json = dict[str, Any]
 
@@ -78,14 +79,25 @@ def reached(state: Json, origin: str, path: str, ends: int) -> bool:
 
 def pending(root: str, state: Json, origin: str) -> int:
     """How many lines of this clone's logs the remote was not seen to have."""
+    seen = state.get("reached") or {}
+    return sum(
+        _pending_in(root, owner, origin, seen.get(f"messages/{owner}/{origin}"))
+        for owner in _children(f"{root}/messages")
+    )
+
+
+def _pending_in(root: str, owner: str, origin: str, seen: list[int] | None) -> int:
+    """The same of one log. One that has no remote is not read through: its last line tells how many there are."""
+    whole = 0 if seen else Log(root, owner, origin).last_number()
+    return whole or _count_beyond(root, owner, origin, *(seen or (0, 0)))
+
+
+def _count_beyond(root: str, owner: str, origin: str, segment: int, size: int) -> int:
     total = 0
-    for owner in _children(f"{root}/messages"):
-        log = f"messages/{owner}/{origin}"
-        segment, size = (state.get("reached") or {}).get(log, (0, 0))
-        for path in _from_segment(root, owner, origin, segment):
-            if os.path.getsize(path) > size:
-                total += disk.read(path, size).count(b"\n")
-            size = 0
+    for path in _from_segment(root, owner, origin, segment):
+        if os.path.getsize(path) > size:
+            total += disk.read(path, size).count(b"\n")
+        size = 0
     return total
 
 
