@@ -194,6 +194,8 @@ class MessageFold:
         query = "SELECT at, thread_id, agent_id, line FROM message WHERE message_id = ?"
         at, thread_id, author, line = self.sql.execute(query, (message_id,)).fetchone()
         event = decode(line)
+        if thread_id:
+            self.threads.touch(thread_id)
         query = "DELETE FROM audience WHERE address = ? AND at = ? AND message_id = ?"
         for address in {*routing.audience(event), *(self.threads.members_of(thread_id) if thread_id else ())}:
             if self.sql.execute(query, (address, at, message_id)).rowcount:

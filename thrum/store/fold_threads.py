@@ -23,6 +23,17 @@ Filed = tuple[str, int, str, str]
 """A row of the table `audience`."""
 _SOME = 500
 """Messages that are filed at once in the end."""
+_ACTIVITY = (
+    "INSERT INTO activity SELECT k.thread_id, MAX(COALESCE(t.at, (SELECT MIN(at) FROM message m "
+    "WHERE m.thread_id = k.thread_id), 0), COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
+    "AND m.deleted_at IS NULL ORDER BY at DESC LIMIT 1), 0)) FROM ({known}) k LEFT JOIN thread t USING (thread_id)"
+)
+_EVERY = _ACTIVITY.format(
+    known="SELECT thread_id FROM thread UNION SELECT thread_id FROM message WHERE thread_id IS NOT NULL"
+)
+_ONE = _ACTIVITY.format(
+    known="SELECT thread_id FROM thread WHERE thread_id = ?1 UNION SELECT thread_id FROM message WHERE thread_id = ?1"
+)
 
 
 class ThreadFold:
@@ -33,6 +44,7 @@ class ThreadFold:
         self.sql, self._readers, self._tally, self._is_whole = connection, readers, tally, is_whole
         self._members: dict[str, set[str]] = {}
         """Who takes part in the threads that were looked at."""
+        self._touched: set[str] = set()
 
     def create(self, batch: Sequence[Stated]) -> None:
         """`thread.create`: whose id proves it wins, else the earliest; its creator takes part."""
@@ -56,6 +68,7 @@ class ThreadFold:
             ],
         )
         for stated in batch:
+            self.touch(stated.event["thread_id"])
             self._join(stated.event["thread_id"], stated.event["created_by"])
             self._adopt_root(_root_of(stated.event["thread_id"]))
 
@@ -71,6 +84,7 @@ class ThreadFold:
         query = "UPDATE message SET thread_id = ? WHERE message_id = ? AND thread_id IS NULL RETURNING agent_id"
         adopted = self.sql.execute(query, (thread_id, message_id)).fetchone()
         if adopted:
+            self.touch(thread_id)
             self.file(message_id)
             self._join(thread_id, adopted[0])
 
@@ -85,6 +99,7 @@ class ThreadFold:
             event = stated.event
             thread_id = event.get("thread_id")
             if thread_id:
+                self.touch(thread_id)
                 if not self._is_whole:
                     self._file_stated(stated, thread_id, is_fresh=fresh.get(event["message_id"]) is stated)
                 self._join(thread_id, event["agent_id"])
@@ -145,10 +160,24 @@ class ThreadFold:
             event = decode(said) if isinstance(said, bytes) else said
             self._tally.count(fold_tally.topics_of(event), row[:1], row[3], 1)
 
-    def finish(self) -> None:
-        """Files what was left for the end: the messages of every thread, under all who take part in it."""
+    def touch(self, thread_id: str) -> None:
+        """Something happened in a thread, or no longer has."""
         if not self._is_whole:
-            return
+            self._touched.add(thread_id)
+
+    def finish(self) -> None:
+        """Does what was left for the end: when something last happened in threads, and all that a whole fold did not file."""
+        if self._is_whole:
+            self.sql.execute(_EVERY)
+            self._file_all()
+        else:
+            touched = [(thread_id,) for thread_id in self._touched]
+            self.sql.executemany("DELETE FROM activity WHERE thread_id = ?", touched)
+            self.sql.executemany(_ONE, touched)
+            self._touched.clear()
+
+    def _file_all(self) -> None:
+        """Files the messages of every thread under all who take part in it."""
         joined = [(thread_id, agent_id) for thread_id, members in self._members.items() for agent_id in members]
         self.sql.executemany("INSERT OR IGNORE INTO participant VALUES (?, ?)", joined)
         query = (

@@ -6,6 +6,7 @@ are those of its last revision.
 own version, then (for v0.1.0's, which have none) its time, then its event id.
 `purge` holds the marks (see core/purging.py) of the lines that are gone from a file, and `purged_root` the first commits of the
 histories that still have them.
+`activity` holds every thread there is, created or only named by messages, with the time of the last thing that happened in it.
 `tally` and `seen` are what fold_tally.py and unread.py remember, so that nobody has to count; `skip` are unread.py's spans.
 `change` is to edits and deletions what `message.seq` is to messages: the order in which they came in here; `after` is the
 newest message then.
@@ -45,6 +46,7 @@ CREATE TABLE tag (kind TEXT NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, a
   message_id TEXT NOT NULL, PRIMARY KEY (kind, type, value, at, message_id)) WITHOUT ROWID;
 CREATE TABLE thread (thread_id TEXT PRIMARY KEY, title TEXT NOT NULL, created_by TEXT NOT NULL, created_at TEXT NOT NULL,
   at INTEGER NOT NULL, claim TEXT NOT NULL, scopes TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE activity (thread_id TEXT PRIMARY KEY, latest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE change (seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL, after INTEGER NOT NULL, event_id TEXT NOT NULL);
 CREATE TABLE participant (thread_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (thread_id, agent_id)) WITHOUT ROWID;
 CREATE TABLE read_mark (message_id TEXT NOT NULL, agent_id TEXT NOT NULL, PRIMARY KEY (message_id, agent_id)) WITHOUT ROWID;
@@ -72,6 +74,7 @@ CREATE TABLE context (agent_id TEXT NOT NULL, origin TEXT NOT NULL, slot TEXT NO
 INDEXES = """
 CREATE INDEX message_at ON message (at, message_id);
 CREATE INDEX message_author ON message (agent_id, at, message_id);
+CREATE INDEX activity_latest ON activity (latest DESC, thread_id);
 CREATE INDEX session_agent ON session (agent_id, at);
 CREATE INDEX session_open ON session (agent_id, at) WHERE is_open;
 """

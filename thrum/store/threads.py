@@ -20,17 +20,11 @@ from thrum.store.unread import READ, VISIBLE
 
 Json = dict[str, Any]
 _TITLE = 80
-_KNOWN = "SELECT thread_id FROM thread UNION SELECT thread_id FROM message WHERE thread_id IS NOT NULL"
 _SCOPED = (
     "k.thread_id IN (SELECT t.thread_id FROM thread t, json_each(t.scopes) s "
     "WHERE json_extract(s.value, '$.type') = :type AND json_extract(s.value, '$.value') = :value UNION "
     "SELECT m.thread_id FROM tag JOIN message m USING (message_id) WHERE tag.kind = 'scopes' AND tag.type = :type "
     "AND tag.value = :value AND m.thread_id IS NOT NULL AND m.deleted_at IS NULL)"
-)
-_LATEST = (
-    "SELECT k.thread_id, MAX(COALESCE(t.at, (SELECT MIN(at) FROM message m WHERE m.thread_id = k.thread_id), 0), "
-    "COALESCE((SELECT at FROM message m WHERE m.thread_id = k.thread_id "
-    f"AND m.deleted_at IS NULL ORDER BY at DESC LIMIT 1), 0)) AS latest FROM ({_KNOWN}) k LEFT JOIN thread t USING (thread_id)"
 )
 _SHOWN_TITLE = (
     "CASE WHEN EXISTS (SELECT 1 FROM message m WHERE m.message_id = 'msg_' || substr(t.thread_id, 5) "
@@ -58,11 +52,11 @@ class Threads:
         arguments: Json = {"size": size, "skip": (number - 1) * size}
         if scope:
             arguments["type"], arguments["value"] = scope
-        query = f"{_LATEST}{where} ORDER BY latest DESC, k.thread_id LIMIT :size OFFSET :skip"
-        found = sql.execute(query, arguments).fetchall()
-        total = sql.execute(f"SELECT COUNT(*) FROM ({_KNOWN}) k{where}", arguments).fetchone()[0]
-        unread = self.unread(agent_id, [thread_id for thread_id, _ in found]) if agent_id else {}
-        threads = [{**self.summary(thread_id), "unread_count": unread.get(thread_id, 0)} for thread_id, _ in found]
+        query = f"SELECT thread_id FROM activity k{where} ORDER BY latest DESC, thread_id LIMIT :size OFFSET :skip"
+        found = [row[0] for row in sql.execute(query, arguments)]
+        total = sql.execute(f"SELECT COUNT(*) FROM activity k{where}", arguments).fetchone()[0]
+        unread = self.unread(agent_id, found) if agent_id else {}
+        threads = [{**self.summary(thread_id), "unread_count": unread.get(thread_id, 0)} for thread_id in found]
         return Pages(threads, int(total))
 
     def summary(self, thread_id: str) -> Json:
@@ -117,7 +111,7 @@ class Threads:
         """Up to ten ids of threads that begin so; the exact one alone if it exists."""
         if self.get(beginning):
             return [beginning]
-        query = f"SELECT thread_id FROM ({_KNOWN}) WHERE thread_id >= ? AND thread_id < ? ORDER BY thread_id LIMIT 10"
+        query = "SELECT thread_id FROM activity WHERE thread_id >= ? AND thread_id < ? ORDER BY thread_id LIMIT 10"
         return [row[0] for row in self._connect().execute(query, (beginning, beginning + "\x7f"))]
 
 
