@@ -67,3 +67,25 @@ def test_a_thread_nobody_created_of_which_all_was_deleted_still_has_a_name(branc
     branch.catch_up()
     (thread,) = branch.threads.page("bob", None, 10, 1).items
     assert (thread["title"], thread["message_count"], thread["preview"]) == ("(deleted)", 0, "")
+
+
+def test_the_list_follows_whatever_arrives_and_goes(branch):
+    root = kit.message("ann", "the question", at=90)
+    answered = "thr_" + root["message_id"][4:]
+    branch.say("bob", kit.event("thread.create", 10, thread_id=answered, title="q", created_by="bob"))
+    branch.say("eve", kit.event("thread.create", 20, thread_id="thr_B", title="b", created_by="eve"))
+    order = lambda: [thread["thread_id"] for thread in branch.threads.page("", None, 10, 1).items]  # noqa: E731
+    branch.catch_up()
+    assert order() == ["thr_B", answered]
+    branch.say("ann", root)
+    branch.catch_up()
+    assert order() == [answered, "thr_B"], "the message that was answered arrived last"
+    branch.say("ann", kit.event("message.delete", 95, message_id=root["message_id"], agent_id="ann"))
+    branch.catch_up()
+    assert order() == ["thr_B", answered]
+    branch.say("eve", kit.message("eve", at=5, thread_id="thr_C"))
+    branch.catch_up()
+    assert (
+        order() == ["thr_B", answered, "thr_C"]
+        and branch.threads.page("", None, 1, 2).items[0]["thread_id"] == answered
+    )
