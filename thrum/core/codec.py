@@ -28,10 +28,17 @@ class BadLine(ValueError):
 def encode(event: Event) -> bytes:
     """The canonical line of `event`, without its newline. Raises ValueError for what JSON cannot hold."""
     try:
-        plain = _settle(event)
-        written = _FAST(plain) if not _has_odd_number(plain) else _write(plain)
+        try:
+            return _encode(event)
+        except UnicodeEncodeError:
+            return _encode(_replace_surrogates(event))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _encode(event: Event) -> bytes:
+    """The line. Raises UnicodeEncodeError for a lone surrogate."""
+    written = _write(event) if _has_odd_number(event) else _FAST(event)
     if _is_too_deep(written):
         raise ValueError("nested too deeply")
     for raw, escaped in _ESCAPES:
@@ -48,15 +55,6 @@ _ESCAPES = (
     ("\u2028", "\\u2028"),
     ("\u2029", "\\u2029"),
 )
-
-
-def _settle(value: Any) -> Any:
-    """`value` with every lone surrogate replaced by U+FFFD."""
-    try:
-        _FAST(value).encode()
-    except UnicodeEncodeError:
-        return _replace_surrogates(value)
-    return value
 
 
 def settled_text(text: str) -> str:
@@ -77,10 +75,9 @@ def _replace_surrogates(value: Any) -> Any:
 
 
 def _has_odd_number(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_odd_number, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_odd_number, value))
+    if isinstance(value, (dict, list, tuple)):
+        items = value.values() if isinstance(value, dict) else value
+        return any([_has_odd_number(item) for item in items if type(item) is not str])
     return isinstance(value, float) or (isinstance(value, int) and not -EXACT <= value <= EXACT)
 
 

@@ -45,9 +45,14 @@ def resolve(wanted: Sequence[str], known: Iterable[Known]) -> Recipients:
         found.update(dict.fromkeys(meant))
         if not meant:
             unknown.append(raw)
+    return Recipients(tuple(found), everyone, tuple(unknown), _near(unknown, agents) if unknown else ())
+
+
+def _near(unknown: Sequence[str], agents: Sequence[Known]) -> tuple[str, ...]:
+    """Names of agents and roles that words may have been meant as."""
     names = sorted({name for a in agents for name in (a.agent_id, a.role) if name})
-    near = {n: None for word in unknown for n in difflib.get_close_matches(word.removeprefix("@"), names, 3, 0.5)}
-    return Recipients(tuple(found), everyone, tuple(unknown), tuple(near))
+    close = (difflib.get_close_matches(word.removeprefix("@"), names, 3, 0.5) for word in unknown)
+    return tuple(dict.fromkeys(name for some in close for name in some))
 
 
 def audience(message: Event) -> tuple[str, ...]:
