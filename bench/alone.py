@@ -1,23 +1,36 @@
-"""One job in a process of its own, so that its memory is its own: `python -m bench.alone rebuild|decode PATH`."""
+"""One job in a process of its own, so that its memory is its own: `python -m bench.alone rebuild|decode|insert PATH`."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import playground
 from bench.measure import seconds
 from thrum.core import codec
 from thrum.git import place
-from thrum.store import disk
+from thrum.store import database, disk, schema
 
 ROOT = str(Path(__file__).parent.parent)
+
+
+AT_ONCE = 2000
+"""Rows that SQLite is given at a time, as a fold does."""
+
+
+class Table(NamedTuple):
+    """A table of the read model, and all its rows."""
+
+    name: str
+    rows: list[tuple[Any, ...]]
 
 
 class Done(NamedTuple):
@@ -48,6 +61,40 @@ def decode(path: str) -> float:
     return seconds(lambda: _decode_all(root))
 
 
+def insert(path: str) -> float:
+    """Makes the read model's database from its own rows: all that SQLite has to do in a rebuild, and nothing of what we do."""
+    own = playground.engine(path)
+    own.catch_up()
+    tables = list(_filled(own.projection.connection))
+    own.close()
+    with tempfile.TemporaryDirectory(dir=place.find(path).var_dir) as folder:
+        return seconds(lambda: _make(f"{folder}/copy.db", tables))
+
+
+def _filled(connection: sqlite3.Connection) -> Iterator[Table]:
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in names:
+        rows = connection.execute(f"SELECT * FROM {name}").fetchall()
+        if rows:
+            yield Table(name, rows)
+
+
+def _make(path: str, tables: list[Table]) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in database.BUILD_PRAGMAS:
+        connection.execute(pragma)
+    schema.create(connection)
+    connection.execute("BEGIN")
+    for table in tables:
+        for start in range(0, len(table.rows), AT_ONCE):
+            some = table.rows[start : start + AT_ONCE]
+            connection.executemany(f"INSERT INTO {table.name} VALUES ({','.join('?' * len(some[0]))})", some)
+    connection.execute("COMMIT")
+    schema.finish(connection)
+    connection.close()
+    disk.flush(path, os.path.dirname(path))
+
+
 def _decode_all(root: str) -> None:
     for data in logs(root):
         for line in data.split(b"\n")[:-1]:
@@ -64,7 +111,7 @@ def logs(root: str) -> Iterator[bytes]:
 
 def main(job: str, path: str) -> None:
     """Prints what `run` reads."""
-    spent = {"rebuild": rebuild, "decode": decode}[job](path)
+    spent = {"rebuild": rebuild, "decode": decode, "insert": insert}[job](path)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(Done(spent, memory)._asdict()))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bench import playground
-from bench.alone import logs
+from bench.alone import ROOT, logs
 from bench.commands import LINES, PASS
 from bench.goals import row
 from bench.measure import Action, Row, command, in_turn, medians
@@ -27,13 +30,30 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     """Over one connection, over many, and from many processes at once."""
     path = playground.repository(root, "durable", env, remote=False)
     with playground.daemon(path, env):
-        yield _sends("durable.one", path, root, 1, scale.sends, scale)
-        yield _sends("durable.many", path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
+        address = place.find(path).socket
+        yield _sends("durable.one", address, path, root, 1, scale.sends, scale)
+        yield _sends("durable.many", address, path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
+        with _least(root) as least:
+            yield _sends("durable.one.least", least, path, root, 1, scale.sends, scale)
+            yield _sends("durable.many.least", least, path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
         yield from _burst(path, env, scale)
 
 
-def _sends(key: str, path: str, root: str, many: int, each: int, scale: Scale) -> Row:
-    crowd, line, file = Crowd(place.find(path).socket, many), _line(path), f"{root}/reference.jsonl"
+@contextlib.contextmanager
+def _least(root: str) -> Iterator[str]:
+    """The socket of the least daemon there can be."""
+    line = (sys.executable, "-m", "bench.least", f"{root}/least.sock", f"{root}/least.jsonl")
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE) as least:
+        assert least.stdout
+        least.stdout.readline()
+        try:
+            yield f"{root}/least.sock"
+        finally:
+            least.kill()
+
+
+def _sends(key: str, address: str, path: str, root: str, many: int, each: int, scale: Scale) -> Row:
+    crowd, line, file = Crowd(address, many), _line(path), f"{root}/reference.jsonl"
     runs = in_turn(
         (lambda: crowd.send(each), lambda: _at_once(many, lambda: write_and_flush(file, [line] * each))), scale.slow
     )

@@ -50,6 +50,10 @@ ROWS: dict[str, Declared] = {
     "durable.many": Declared(
         "durable sends, 16 connections", "/s", "write + fdatasync x 16 at once", Goal(share=1, least=10_000)
     ),
+    "durable.one.least": Declared(
+        "what a daemon does that only writes and flushes, one connection", "/s", "write + fdatasync"
+    ),
+    "durable.many.least": Declared("the same, 16 connections", "/s", "write + fdatasync x 16 at once"),
     "durable.processes": Declared("10 processes x 10 git-thrum send", "/s", f"{FLOOR}, 10 at once", Goal(share=0.6)),
     "durable.kept": Declared("of these 100 sends, stored", "of 100", "", Goal(least=100)),
     "rebuild.middle": Declared(
@@ -57,6 +61,9 @@ ROWS: dict[str, Declared] = {
     ),
     "rebuild.large": Declared(
         "rebuild, {large} events", "/s", "reading and decoding the same lines", Goal(least=70_000)
+    ),
+    "rebuild.least": Declared(
+        "SQLite given the finished rows of {middle} events", "/s", "reading and decoding the same lines"
     ),
     "rebuild.middle.memory": Declared("rebuild, {middle} events: memory", "MB", "", Goal(most=600)),
     "rebuild.large.memory": Declared("rebuild, {large} events: memory", "MB", "", Goal(most=600)),

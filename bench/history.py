@@ -54,6 +54,9 @@ def _rebuild(house: House, env: dict[str, str], times: int, scale: Scale, curves
     if key:
         lines = house.written.events
         yield row(f"rebuild.{key}", lines / built, lines / decoded, times, **scale.words)
+        if key == "middle":
+            least = statistics.median(alone.run("insert", house.path, env).seconds for _ in range(times))
+            yield row("rebuild.least", lines / least, lines / decoded, times, **scale.words)
         yield row(f"rebuild.{key}.memory", max(ours.megabytes for ours, _ in pairs), runs=times, **scale.words)
 
 

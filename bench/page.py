@@ -63,6 +63,8 @@ def compose(results: Json, folder: str = "benchmarks") -> str:
         *_tables(rows),
         f"## The floor of a command\n\n![How long each run took]({folder}/latency.svg)",
         _floor(by_key),
+        "## The floor of a send and of a rebuild",
+        _least(by_key),
         f"## Costs by the length of the history\n\n![Costs by the size of the history]({folder}/history.svg)",
         _growth(results["curves"]),
         _repeat(),
@@ -115,6 +117,20 @@ def _floor(rows: dict[str, Row]) -> str:
         "repository, one question to the daemon's socket, and in the daemon the whole command, the line's `fdatasync` "
         f"included. `git thrum send` takes {number(through_git.value - ours.value, 'ms')} on top of that: git looking for "
         "a program called `git-thrum` and starting it. Each dot is one run, the bar its median."
+    )
+
+
+def _least(rows: dict[str, Row]) -> str:
+    one, many, inserted = rows["durable.one.least"], rows["durable.many.least"], rows["rebuild.least"]
+    both = 1 / (1 / inserted.value + 1 / (inserted.against or inserted.value))
+    return (
+        "A daemon that does nothing but read a request as JSON, have a thread write and flush a line, and answer (it is "
+        f"`bench/least.py`), does {number(one.value, '/s')} over one connection and {number(many.value, '/s')} over sixteen. "
+        "What ours takes beyond that it spends on knowing who speaks, who is meant and whether that may be said, on the line's "
+        "number and hash, and on filing the message for everybody who will ask for it.\n\n"
+        f"SQLite takes the finished rows of a history at {number(inserted.value, '/s')}, and reading and decoding its lines "
+        f"goes at {number(inserted.against or 0.0, '/s')}; one after the other that makes {number(both, '/s')}, before "
+        "anything is checked, weighed against what competes with it, or filed."
     )
 
 

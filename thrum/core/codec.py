@@ -77,7 +77,7 @@ def _replace_surrogates(value: Any) -> Any:
 def _has_odd_number(value: Any) -> bool:
     if isinstance(value, (dict, list, tuple)):
         items = value.values() if isinstance(value, dict) else value
-        return any([_has_odd_number(item) for item in items if type(item) is not str])
+        return any(_has_odd_number(item) for item in items if type(item) is not str)
     return isinstance(value, float) or (isinstance(value, int) and not -EXACT <= value <= EXACT)
 
 

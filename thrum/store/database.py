@@ -28,7 +28,7 @@ _PRAGMAS = (
     "PRAGMA mmap_size = 0",
     "PRAGMA temp_store = MEMORY",
 )
-_BUILD_PRAGMAS = (
+BUILD_PRAGMAS = (
     "PRAGMA page_size = 4096",
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
@@ -136,7 +136,7 @@ class Database:
         connection = sqlite3.connect(fresh, isolation_level=None)
         try:
             os.chmod(fresh, 0o600)
-            for pragma in _BUILD_PRAGMAS:
+            for pragma in BUILD_PRAGMAS:
                 connection.execute(pragma)
             self._fold(connection, _inode(fresh))
         except BaseException:
