@@ -22,12 +22,14 @@ class Declared(NamedTuple):
     waits: bool = False
     reads_git: bool = False
     joins: bool = False
+    searches: bool = False
 
 
 METHODS = {
     name: Declared() for name in ("health", "echo", "say", "break", "sync.status", "sync.force", "mark", "slow", "big")
 }
 METHODS["wait"] = Declared(waits=True)
+METHODS["search"] = Declared(searches=True)
 
 
 class FakeEngine:
@@ -38,7 +40,13 @@ class FakeEngine:
         self.said: list[str] = []
         self.calls: list[tuple[str, Json, Claim]] = []
         self.polls = 0
+        self.steps = 0
+        """How many steps the index of words is behind."""
         self.gate = threading.Event()
+
+    def index_some(self) -> bool:
+        self.steps -= 1
+        return self.steps > 0
 
     def read_contexts(self) -> list[Any]:
         return []

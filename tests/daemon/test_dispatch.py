@@ -220,6 +220,21 @@ def test_the_daemon_counts_what_it_does() -> None:
     play(scene)
 
 
+def test_a_search_that_has_much_to_index_lets_others_have_their_turn() -> None:
+    async def scene(house: House) -> None:
+        house.engine.steps = 10_000
+        search = asyncio.ensure_future(ask(house.dispatcher.open(), "search"))
+        await until(lambda: house.engine.steps < 10_000)
+        for number in range(3):
+            await ask(house.dispatcher.open(), "echo", {"n": number})
+        assert 0 < house.engine.steps < 10_000 and not search.done()
+        house.engine.steps = 5
+        assert "result" in await search and house.engine.steps <= 0
+        assert [method for method, _, _ in house.engine.calls] == ["echo", "echo", "echo", "search"]
+
+    play(scene)
+
+
 def test_a_forced_sync_goes_through_the_pace() -> None:
     async def scene(house: House) -> None:
         answer = await ask(house.dispatcher.open(), "sync.force")

@@ -29,6 +29,14 @@ def test_more_than_one_portion_is_indexed(branch):
     assert (len(ids), total) == (10, 4500)
 
 
+def test_it_can_be_indexed_step_by_step(branch):
+    branch.say("ann", *(kit.message("ann", f"word {n}", n) for n in range(2500)))
+    branch.catch_up()
+    search = Search(lambda: branch.projection.connection)
+    assert [search.index_some() for _ in range(4)] == [True, True, False, False]
+    assert search.find(query.Wanted(query.parse("word")), 10, 1)[1] == 2500
+
+
 def test_many_edits_are_caught_up_with(branch):
     said = kit.message("ann", "word")
     branch.say("ann", said)

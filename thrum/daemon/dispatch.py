@@ -54,6 +54,10 @@ class MethodLike(Protocol):
     def joins(self) -> bool:
         """Whether several calls of it may be made together."""
 
+    @property
+    def searches(self) -> bool:
+        """Whether it needs the index of words."""
+
 
 class EngineLike(Protocol):
     """What dispatch asks of the engine, always on the worker's thread."""
@@ -75,6 +79,9 @@ class EngineLike(Protocol):
 
     def poll_together(self, calls: Sequence[Call]) -> list[Any]:
         """One look each of methods that wait; for each what it found, None for nothing yet, or what it raised."""
+
+    def index_some(self) -> bool:
+        """One step towards an index of all that can be searched; whether there is another one. Raises ThrumError."""
 
     def cursor(self) -> Any:
         """Where arrival stands now."""
@@ -258,6 +265,9 @@ class Conversation:
         shared, declared = self._shared, self._shared.methods.get(method)
         if declared and declared.joins:
             return await shared.worker.run_together(shared.engine.call_together, Call(method, params, claim))
+        if declared and declared.searches:  # a long history takes a while: the others have their turn between the steps
+            while await shared.worker.run(shared.engine.index_some):
+                pass
         # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
         readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None
         return await shared.worker.run(shared.engine.call, method, params, claim, readings)

@@ -70,7 +70,8 @@ class Method(NamedTuple):
 
     One that `waits` gives None for "nothing yet" and is asked again when something happened. One that `reads_git` shows what
     agents work on, and wants git to have been looked at before. One that `joins` states at most once and tells nothing that it
-    would have to read back: what several such calls state may become durable together, before any of them is answered.
+    would have to read back: what several such calls state may become durable together, before any of them is answered. One
+    that `searches` needs the index of words, which may be far behind.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Method(NamedTuple):
     waits: bool
     reads_git: bool = False
     joins: bool = False
+    searches: bool = False
 
     @property
     def summary(self) -> str:
@@ -98,12 +100,12 @@ class Method(NamedTuple):
 
 
 def method(
-    name: str, *, waits: bool = False, reads_git: bool = False, joins: bool = False
+    name: str, *, waits: bool = False, reads_git: bool = False, joins: bool = False, searches: bool = False
 ) -> Callable[[Function], Function]:
     """Declares a function as the method `name`."""
 
     def declare(function: Function) -> Function:
-        METHODS[name] = Method(name, function, waits, reads_git, joins)
+        METHODS[name] = Method(name, function, waits, reads_git, joins, searches)
         return function
 
     return declare

@@ -17,7 +17,7 @@ _LONGEST_QUERY = 1000
 _MOST_TERMS = 50
 
 
-@method("message.search")
+@method("message.search", searches=True)
 def search(
     ctx: Context,
     query: Annotated[str, 'words that must all be there; "two words" is a phrase, merg* a beginning'],

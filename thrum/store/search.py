@@ -6,8 +6,9 @@ far it has got is in `state`.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from thrum.core import query
@@ -17,7 +18,7 @@ from thrum.store.database import is_trouble, transaction
 from thrum.store.mailbox import text_of
 
 _CREATE = 'CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (text, tokenize = "unicode61 remove_diacritics 2")'
-_AT_ONCE = 2000
+_AT_ONCE = 1000
 _PROGRESS = "INSERT INTO state VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _NEWEST_FIRST = "ORDER BY m.at DESC, m.message_id DESC LIMIT :size OFFSET :skip"
 
@@ -30,16 +31,19 @@ class Search:
 
     def find(self, wanted: Wanted, size: int, number: int) -> tuple[list[str], int]:
         """The ids on page `number` (from 1) of what is found, newest first, and how many there are. Raises StorageError."""
-        sql = self._connect()
-        try:
-            self._catch_up(sql)
+        with _explained():
+            sql = self._connect()
+            while self._index_some(sql):
+                pass
             return self._find(sql, wanted, size, number)
-        except sqlite3.OperationalError as error:
-            if is_trouble(error):
-                raise  # whoever asks goes on in memory
-            raise StorageError(
-                f"cannot search: {error}", "the messages are safe; `git thrum rebuild` makes the index anew"
-            ) from error
+
+    def index_some(self) -> bool:
+        """Brings the index a little nearer to what is there; whether there is more to do. Raises StorageError.
+
+        For who has others to serve between two steps; `find` does what is left of it.
+        """
+        with _explained():
+            return self._index_some(self._connect())
 
     def _find(self, sql: sqlite3.Connection, wanted: Wanted, size: int, number: int) -> tuple[list[str], int]:
         arguments: dict[str, Any] = {
@@ -64,13 +68,15 @@ class Search:
         total = sql.execute(f"SELECT COUNT(*) {body}", arguments).fetchone()[0]
         return [row[0] for row in found], int(total)
 
-    def _catch_up(self, sql: sqlite3.Connection) -> None:
-        """Indexes what came in since the last search, a little at a time, so that nobody who writes has to wait for long."""
+    def _index_some(self, sql: sqlite3.Connection) -> bool:
+        """Indexes some of what came in since the last search, so that nobody who writes has to wait for long."""
         sql.execute(_CREATE)
-        while self._is_behind(sql):
-            with transaction(sql):
-                self._index_messages(sql)
-                self._index_changes(sql)
+        if not self._is_behind(sql):
+            return False
+        with transaction(sql):
+            self._index_messages(sql)
+            self._index_changes(sql)
+        return self._is_behind(sql)
 
     def _is_behind(self, sql: sqlite3.Connection) -> bool:
         newest = "SELECT (SELECT MAX(seq) FROM message), (SELECT MAX(seq) FROM change)"
@@ -99,6 +105,19 @@ class Search:
     def _index(self, sql: sqlite3.Connection, rows: list[tuple[int, bytes, str | None, str | None]]) -> None:
         texts = [(seq, text_of(line, content)) for seq, line, content, deleted_at in rows if deleted_at is None]
         sql.executemany("INSERT OR REPLACE INTO words (rowid, text) VALUES (?, ?)", texts)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turns what SQLite refuses into a StorageError, but for a disk's trouble: whoever asks goes on in memory then."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if is_trouble(error):
+            raise
+        raise StorageError(
+            f"cannot search: {error}", "the messages are safe; `git thrum rebuild` makes the index anew"
+        ) from error
 
 
 _SCOPED = (
