@@ -10,6 +10,10 @@ import os
 
 from thrum.errors import GitError, NotARepository, Refused
 
+TYPE_CHECKING = False  # type checkers know the name by itself, and `typing` costs start-up time
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SOCKET_LIMIT = 100  # bytes; the kernel ends at 107 and we leave room for a suffix
 FILE_LIMIT = 1 << 20
 
@@ -127,24 +131,17 @@ def worktrees(place: Place) -> list[Place]:
 
 def locked_away(place: Place) -> set[str]:
     """The names of linked worktrees that `git worktree lock` keeps though their folder is not there now."""
-    folder = os.path.join(place.common_dir, "worktrees")
-    found = set()
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        metadata = os.path.join(folder, name)
-        pointer = _read_line(os.path.join(metadata, "gitdir"))
-        if pointer is not None and worktree_of(metadata) is None and os.path.lexists(os.path.join(metadata, "locked")):
-            found.add(os.path.basename(os.path.dirname(pointer)))
-    return found
+    return {
+        os.path.basename(os.path.dirname(pointer))
+        for metadata, pointer in _pointers(place)
+        if _top(metadata, pointer) is None and os.path.lexists(os.path.join(metadata, "locked"))
+    }
 
 
 def worktree_of(metadata: str) -> str | None:
     """The top folder that the linked worktree's git directory `metadata` belongs to; None when it is gone."""
     pointer = _read_line(os.path.join(metadata, "gitdir"))
-    if pointer is None:
-        return None
-    pointer = os.path.join(metadata, pointer)
-    top = os.path.realpath(os.path.dirname(pointer))
-    return top if _leads_to(os.path.join(top, ".git"), metadata) else None
+    return None if pointer is None else _top(metadata, pointer)
 
 
 def common_dir_at(folder: str) -> str | None:
@@ -272,14 +269,28 @@ def _named_by(dot_git: str) -> str | None:
 
 
 def _linked(place: Place) -> list[Place]:
-    folder = os.path.join(place.common_dir, "worktrees")
     found = []
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        metadata = os.path.join(folder, name)
-        worktree = worktree_of(metadata)
+    for metadata, pointer in _pointers(place):
+        worktree = _top(metadata, pointer)
         if worktree is not None and worktree != place.log_root:
             found.append(Place(worktree, os.path.realpath(metadata), place.common_dir, place.main_worktree))
     return found
+
+
+def _pointers(place: Place) -> Iterator[tuple[str, str]]:
+    """The git directories of linked worktrees, thrum's own left out, and what each says of where its worktree is."""
+    folder, own = os.path.join(place.common_dir, "worktrees"), os.path.join(place.log_root, ".git")
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        metadata = os.path.join(folder, name)
+        pointer = _read_line(os.path.join(metadata, "gitdir"))
+        if pointer is not None and pointer != own:
+            yield metadata, pointer
+
+
+def _top(metadata: str, pointer: str) -> str | None:
+    """The top folder that `pointer` leads to, if that leads back to `metadata`."""
+    top = os.path.realpath(os.path.dirname(os.path.join(metadata, pointer)))
+    return top if _leads_to(os.path.join(top, ".git"), metadata) else None
 
 
 def _refuse_log_root(place: Place, path: str) -> None:
