@@ -53,7 +53,7 @@ class Looks:
     async def _join(self, call: Call) -> Any:
         """What the others who wait for the same find after the next news."""
         asked = question(call)
-        group = self._groups.get(asked) or self._found(asked, call)
+        group = self._groups.get(asked) or self._gather(asked, call)
         future = asyncio.get_running_loop().create_future()
         group.waiting.add(future)
         try:
@@ -63,16 +63,19 @@ class Looks:
             if not group.waiting:
                 self._dissolve(asked, group)
 
-    def _found(self, asked: str, call: Call) -> _Group:
+    def _gather(self, asked: str, call: Call) -> _Group:
         group = self._groups[asked] = _Group(call)
         group.task = asyncio.ensure_future(self._lead(asked, group, self._feed.generation))
         return group
 
     def _dissolve(self, asked: str, group: _Group) -> None:
-        if self._groups.get(asked) is group:
-            del self._groups[asked]
+        self._forget(asked, group)
         if group.task is not None:
             group.task.cancel()
+
+    def _forget(self, asked: str, group: _Group) -> None:
+        if self._groups.get(asked) is group:
+            del self._groups[asked]
 
     async def _lead(self, asked: str, group: _Group, seen: int) -> None:
         """Looks for a group after each news beyond `seen`, until nobody is left in it."""
@@ -85,7 +88,7 @@ class Looks:
                     group.tell(present, found)
         except Exception as error:
             group.tell(set(group.waiting), error)
-        self._dissolve(asked, group)
+        self._forget(asked, group)
 
 
 def question(call: Call) -> str:

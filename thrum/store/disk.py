@@ -87,9 +87,15 @@ def try_lock(path: str) -> int | None:
     return descriptor
 
 
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK)
+
+
 def _open_lock(path: str) -> int:
-    with contextlib.suppress(OSError):
+    try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER:
+            raise
     if os.path.islink(path):
         os.unlink(path)  # no lock of ours
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
