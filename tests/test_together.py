@@ -270,3 +270,26 @@ class Watched:
 
     def __getattr__(self, name):
         return getattr(self.mail, name)
+
+
+def test_what_cannot_be_searched_for_is_refused_before_anything_is_indexed(ann, send):
+    send("ann one")
+    with pytest.raises(BadParams):
+        ann.engine.index_some("message.search", {})
+    tables = ann.engine.projection.connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert ("words",) not in tables
+    assert not ann.engine.index_some("message.search", {"query": "one"})
+    assert ann("message.search", query="one")["total"] == 1
+
+
+def test_a_link_in_the_place_of_an_open_logs_folder_is_set_aside(ann, send, tmp_path):
+    send("ann one")
+    folder = f"{ann.engine.place.log_root}/messages/ann/{ann.engine.origin}"
+    os.rename(folder, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", folder)
+    (made,) = send("ann two")
+    assert made["message_id"] and not os.path.islink(folder)
+    found = (
+        f"{top}/{name}" for top, *inside in os.walk(ann.engine.place.sync_dir) for names in inside for name in names
+    )
+    assert any(map(os.path.islink, found))

@@ -161,8 +161,12 @@ class Engine:
         found = {question: _attempt(self._poll, call) for question, call in asked.items()}
         return [found[question] for question in questions]
 
-    def index_some(self) -> bool:
-        """One step towards an index of all that can be searched; whether there is another one. Raises ThrumError."""
+    def index_some(self, method: str, params: Json) -> bool:
+        """One step towards an index of all that can be searched; whether there is another one. Raises ThrumError.
+
+        `method` and `params`: what it is for, which is looked at first.
+        """
+        registry.bind(self._method(method), params)
         with disk.blamed():
             self.look()
             return self.projection.answer(lambda: self._hold(self.search.index_some), lambda: True)

@@ -47,19 +47,21 @@ class Vigil:
         if self._file < 0:
             raise LostSightError(os.strerror(ctypes.get_errno()))
         self._top, self._folders, self._touched = top, {0: ""}, set[str]()
+        self._lock = threading.Lock()
         self._device = _disk(top)
         self._most = min(MOST_FOLDERS, _allowed() // _SHARE)
         self._is_lost = False
-        self._lock = threading.Lock()
 
     def watch(self, folder: str) -> None:
         """One more folder, by its path from the top. Raises LostSightError."""
         path = os.path.join(self._top, folder)
-        if len(self._folders) > self._most or _disk(path) != self._device:
-            raise LostSightError("too many folders, or on several disks")
+        if _disk(path) != self._device:
+            raise LostSightError("on several disks")
         number = self._libc.inotify_add_watch(self._file, os.fsencode(path), _WANTED | _ONLYDIR | _DONT_FOLLOW)
         if number < 0:
             raise LostSightError(os.strerror(ctypes.get_errno()))
+        if number not in self._folders and len(self._folders) > self._most:
+            raise LostSightError("too many folders")
         self._folders[number] = folder
 
     def touched(self) -> frozenset[str]:

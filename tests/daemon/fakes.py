@@ -44,7 +44,7 @@ class FakeEngine:
         """How many steps the index of words is behind."""
         self.gate = threading.Event()
 
-    def index_some(self) -> bool:
+    def index_some(self, method: str, params: Json) -> bool:
         self.steps -= 1
         return self.steps > 0
 

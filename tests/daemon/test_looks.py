@@ -179,8 +179,15 @@ def test_nobody_is_forgotten_in_a_thousand_arrivals():
     assert sorted(play(act)) == list(range(1000))
 
 
-@pytest.mark.parametrize("other", [wait_for("bob"), wait_for("ann", priority="high"), wait_for("ann", Scope=None)])
+@pytest.mark.parametrize(
+    "other", [wait_for("bob"), wait_for("ann", priority="high"), wait_for("ann", Mention="a", mention="b")]
+)
 def test_a_question_is_who_asks_what_and_not_how_long(other):
     asked = wait_for("ann", timeout=1)
-    assert question(asked) == question(wait_for("ann", Timeout=9)) == question(wait_for("ann"))
+    assert question(asked) == question(wait_for("ann", Timeout=9)) == question(wait_for("ann", Scope=None))
     assert question(asked) != question(other)
+
+
+def test_of_a_word_that_is_said_twice_the_last_one_counts():
+    assert question(wait_for("ann", Mention="a", mention="b")) == question(wait_for("ann", mention="b"))
+    assert question(wait_for("ann", mention="b", Mention="a")) == question(wait_for("ann", mention="a"))

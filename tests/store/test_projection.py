@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from tests.store import scenes
 from thrum.core import union
 from thrum.core.selection import Filter
 from thrum.errors import ThrumError
+from thrum.store import disk
 from thrum.store import projection as module
 from thrum.store.projection import NOTHING, REBUILT
 
@@ -574,3 +576,22 @@ def test_a_segment_of_our_own_that_is_gone_with_the_time_of_its_folder_is_notice
     os.utime(folder, (1000, 1000))
     branch.catch_up()
     assert branch.tables() == branch.rebuilt()
+
+
+def test_a_file_that_could_not_be_read_is_read_as_soon_as_it_can_be(branch, monkeypatch):
+    branch.projection.glances = True
+    branch.say("ann", kit.message("ann", "one"))
+    branch.catch_up()
+    branch.catch_up()
+    assert branch.projection.is_current()
+    branch.say("ann", kit.message("ann", "two"))
+    (path,) = [name for name in kit.files(branch.root) if "/ann/" in name]
+
+    def read(path, start=0):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "read", read)
+        assert branch.projection.take([path]).messages == ()
+    assert not branch.projection.is_current()
+    assert len(branch.projection.catch_up().messages) == 1

@@ -89,3 +89,20 @@ def test_the_list_follows_whatever_arrives_and_goes(branch):
         order() == ["thr_B", answered, "thr_C"]
         and branch.threads.page("", None, 1, 2).items[0]["thread_id"] == answered
     )
+
+
+def test_a_message_in_a_long_thread_costs_no_more_than_in_a_short_one(branch):
+    def steps_of_one_more():
+        steps = []
+        branch.say("ann", kit.message("ann", thread_id="thr_A"))
+        branch.projection.connection.set_progress_handler(lambda: steps.append(1), 1)
+        branch.catch_up()
+        branch.projection.connection.set_progress_handler(None, 0)
+        return len(steps)
+
+    branch.say("ann", *(kit.message("ann", thread_id="thr_A") for _ in range(5)))
+    branch.catch_up()
+    few = steps_of_one_more()
+    branch.say("ann", *(kit.message("ann", thread_id="thr_A") for _ in range(500)))
+    branch.catch_up()
+    assert steps_of_one_more() < few + 100

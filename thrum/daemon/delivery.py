@@ -218,11 +218,10 @@ class Delivery:
         for number, ear in enumerate(ears):
             if notices and number % FAIR_SHARE == 0:
                 await asyncio.sleep(0)
-            if ear not in self._open:
-                continue
+            if ear not in self._open or ear.cursor != question.cursor:
+                continue  # it was sent back meanwhile: the next round tells it, in order
             ear.tell(notices)
-            if ear.cursor == question.cursor:  # else it was sent back meanwhile
-                ear.cursor = found.cursor
+            ear.cursor = found.cursor
             if found.ended:
                 self.close(ear)
 

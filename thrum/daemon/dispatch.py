@@ -80,8 +80,8 @@ class EngineLike(Protocol):
     def poll_together(self, calls: Sequence[Call]) -> list[Any]:
         """One look each of methods that wait; for each what it found, None for nothing yet, or what it raised."""
 
-    def index_some(self) -> bool:
-        """One step towards an index of all that can be searched; whether there is another one. Raises ThrumError."""
+    def index_some(self, method: str, params: Json) -> bool:
+        """One step towards an index of what a method searches; whether there is another one. Raises ThrumError."""
 
     def cursor(self) -> Any:
         """Where arrival stands now."""
@@ -266,7 +266,7 @@ class Conversation:
         if declared and declared.joins:
             return await shared.worker.run_together(shared.engine.call_together, Call(method, params, claim))
         if declared and declared.searches:  # a long history takes a while: the others have their turn between the steps
-            while await shared.worker.run(shared.engine.index_some):
+            while await shared.worker.run(shared.engine.index_some, method, params):
                 pass
         # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
         readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None

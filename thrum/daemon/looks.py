@@ -88,10 +88,11 @@ class Looks:
                     group.tell(present, found)
         except Exception as error:
             group.tell(set(group.waiting), error)
-        self._forget(asked, group)
+        finally:
+            self._forget(asked, group)
 
 
 def question(call: Call) -> str:
     """What a waiting call looks for, whoever asks and however long it may wait."""
-    kept = {key: call.params[key] for key in sorted(call.params) if key.lower() != "timeout"}
-    return repr(call._replace(params=kept))
+    said = {key.lower(): value for key, value in call.params.items() if value is not None}
+    return repr(call._replace(params={key: said[key] for key in sorted(said) if key != "timeout"}))

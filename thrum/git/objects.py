@@ -101,10 +101,8 @@ def decode_tree(data: bytes, oid_size: int) -> dict[str, Entry]:
 
     An entry without a name, or with a path for one, is passed over: git itself can neither write nor check out such a thing.
     """
-    entries, at = {}, 0
-    for row in _ROWS[oid_size].finditer(data):
-        if row.start() != at:
-            break
+    entries, at, rows = {}, 0, _ROWS[oid_size]
+    while row := rows.match(data, at):
         at = row.end()
         mode, name, oid = row.groups()
         if name and b"/" not in name:

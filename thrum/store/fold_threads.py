@@ -32,7 +32,8 @@ _EVERY = _ACTIVITY.format(
     known="SELECT thread_id FROM thread UNION SELECT thread_id FROM message WHERE thread_id IS NOT NULL"
 )
 _ONE = _ACTIVITY.format(
-    known="SELECT thread_id FROM thread WHERE thread_id = ?1 UNION SELECT thread_id FROM message WHERE thread_id = ?1"
+    known="SELECT ?1 AS thread_id WHERE EXISTS (SELECT 1 FROM thread WHERE thread_id = ?1) "
+    "OR EXISTS (SELECT 1 FROM message WHERE thread_id = ?1)"
 )
 
 

@@ -13,6 +13,9 @@ from thrum.core import clock, layout
 from thrum.store import disk
 from thrum.vigil import LostSightError, Vigil
 
+BLIND = 60.0
+"""Seconds after which it is tried again whether the system tells what was touched, where it could not for all folders."""
+
 
 class Glance:
     """How the logs below `root` looked, taken before they were read."""
@@ -23,7 +26,8 @@ class Glance:
         self._files: dict[str, tuple[int, int, int] | None] = {}
         self._folders: dict[str, tuple[int, int] | None] = {}
         self._unsettled: dict[str, list[str]] = {}
-        self._vigil = (before and before._hand_over()) or _open_vigil(root)
+        self._blind_until: float = before._blind_until if before else 0.0
+        self._vigil = (before and before._hand_over()) or self._open_vigil()
         self._until = time.time_ns() + clock.SETTLED
         self._note_file(self._mark)
         self._watch(root)
@@ -113,14 +117,16 @@ class Glance:
             try:
                 self._vigil.watch(path[len(self.root) + 1 :])
             except LostSightError:
-                self._vigil = None
+                self._vigil, self._blind_until = None, time.monotonic() + BLIND
 
-
-def _open_vigil(root: str) -> Vigil | None:
-    try:
-        return Vigil(root)
-    except LostSightError:
-        return None
+    def _open_vigil(self) -> Vigil | None:
+        if time.monotonic() < self._blind_until:
+            return None
+        try:
+            return Vigil(self.root)
+        except LostSightError:
+            self._blind_until = time.monotonic() + BLIND
+            return None
 
 
 def _inode(path: str) -> int:

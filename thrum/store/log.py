@@ -90,13 +90,16 @@ class Log:
                 self._tail, paths = self._write(tail, lines)
                 return Appended(paths, refusals)
 
-    def last_number(self) -> int:
-        """The number of the last line, which is how many there are; 0 where no line tells. Nothing is mended."""
+    def length(self) -> int:
+        """How many lines there are, by the numbers of the first and the last; 0 where none tells. Nothing is mended."""
         try:
-            last = self._last_line(self._last_segment())
+            segment = self._last_segment()
         except OSError:
             return 0
-        return last[0] if last else 0
+        last = self._last_line(segment)
+        lines = (_first_number(_readable(self._path(number))) for number in range(segment + 1))
+        first = next((number for number in lines if number is not None), None) if last else None
+        return last[0] - first + 1 if last and first is not None else 0
 
     def close(self) -> None:
         """Closes the file; the next append opens it again."""
@@ -105,7 +108,7 @@ class Log:
     def _clear_the_way(self) -> None:
         """Sees to it that the log's folder is there, and nothing is in the place of its file."""
         path = self._path(self._tail.segment if self._tail else 0)
-        if not self._pen.is_on(path):
+        if not self._pen.is_on(path) or os.path.islink(self.folder):
             quarantine.make_way(self.root, path.removeprefix(self.root + "/"))
             disk.make_folder(self.folder)
 
@@ -242,6 +245,15 @@ def _readable(path: str) -> bytes:
         return disk.read(path)
     except OSError:
         return b""
+
+
+def _first_number(data: bytes) -> int | None:
+    for line in data.split(b"\n"):
+        with contextlib.suppress(BadLine):
+            seq = codec.decode(line).get("seq") if line else None
+            if type(seq) is int:
+                return seq
+    return None
 
 
 def _last_event(data: bytes) -> tuple[int, str] | None:

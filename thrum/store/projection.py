@@ -278,6 +278,8 @@ class Projection:
         connection.executemany("INSERT OR REPLACE INTO bad_line VALUES (?, ?, ?, ?)", chapter.bad)
         if chapter.bookmark is not None:
             connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?)", chapter.bookmark)
+        else:
+            self._is_exhausted = False  # it could not be read
         if not chapter.begins:  # its folder holds more than when that was looked through
             connection.execute("UPDATE folder SET mtime = 0 WHERE path = ?", (os.path.dirname(chapter.source.path),))
 

@@ -87,8 +87,8 @@ def pending(root: str, state: Json, origin: str) -> int:
 
 
 def _pending_in(root: str, owner: str, origin: str, seen: list[int] | None) -> int:
-    """The same of one log. One that has no remote is not read through: its last line tells how many there are."""
-    whole = 0 if seen else Log(root, owner, origin).last_number()
+    """The same of one log. One that has no remote is not read through: its first and last lines tell how many there are."""
+    whole = 0 if seen else Log(root, owner, origin).length()
     return whole or _count_beyond(root, owner, origin, *(seen or (0, 0)))
 
 
