@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from thrum.daemon.feed import Feed
+from thrum.daemon.tasks import settle
 from thrum.daemon.worker import Together, Worker
 from thrum.engine import Call
 
@@ -21,13 +22,7 @@ class _Group:
     def tell(self, some: set[asyncio.Future[Any]], found: Any) -> None:
         """Gives `some` of them what was found, or raised."""
         self.waiting -= some
-        for future in some:
-            if future.done():
-                continue
-            if isinstance(found, BaseException):
-                future.set_exception(found)
-            else:
-                future.set_result(found)
+        settle(some, found)
 
 
 class Looks:

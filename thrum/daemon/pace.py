@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from thrum.core import clock
 from thrum.daemon.feed import stopping
-from thrum.daemon.tasks import in_thread
+from thrum.daemon.tasks import in_thread, settle
 from thrum.errors import ThrumError
 
 Json = dict[str, Any]
@@ -148,7 +148,7 @@ class Pace:
         except Exception as error:
             log.exception("the sync failed in a way nobody foresaw")
             self._plan(started, failed=True)
-            _answer(forced, error)
+            settle(forced, error)
             return
         finally:
             self._is_busy = False
@@ -157,7 +157,7 @@ class Pace:
         self._plan(started, failed=report is not None and not report.ok)
         if report is not None:
             self._note(started, report.ok)
-            _answer(forced, report)
+            settle(forced, report)
 
     def _note(self, started: float, is_good: bool) -> None:
         self._cycles += 1
@@ -179,22 +179,10 @@ class Pace:
             self._due = self._ended
 
     def _dismiss(self) -> None:
-        for waiter in self._forced:
-            if not waiter.done():
-                waiter.set_exception(stopping())
+        settle(self._forced, stopping())
         self._forced = []
 
 
 def _one_cycle(sync: Sync, is_forced: bool) -> ReportLike | None:
     """A cycle, or None when there is no remote and nobody asked."""
     return sync.run() if is_forced or sync.has_remote() else None
-
-
-def _answer(waiters: list[asyncio.Future[ReportLike]], outcome: ReportLike | Exception) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if isinstance(outcome, Exception):
-            waiter.set_exception(outcome)
-        else:
-            waiter.set_result(outcome)

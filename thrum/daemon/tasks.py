@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from thrum.errors import ThrumError
 
@@ -15,6 +16,17 @@ T = TypeVar("T")
 Action = Callable[[], Awaitable[object]]
 
 log = logging.getLogger("thrum.daemon")
+
+
+def settle(futures: Iterable[asyncio.Future[Any] | Future[Any]], outcome: Any) -> None:
+    """Gives an outcome to all who still wait for it; an exception is raised there."""
+    for future in futures:
+        if future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 class Tasks:

@@ -17,6 +17,8 @@ from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from thrum.daemon.tasks import settle
+
 log = logging.getLogger("thrum.daemon")
 
 P = ParamSpec("P")
@@ -137,7 +139,7 @@ def _tell(futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[A
     told = list(zip(futures, outcomes, strict=True))
     for future, outcome in told:
         if isinstance(future, Future):
-            _settle(future, outcome)
+            settle([future], outcome)
     awaited = [(future, outcome) for future, outcome in told if isinstance(future, asyncio.Future)]
     for loop, some in groupby(awaited, lambda one: one[0].get_loop()):
         with suppress(RuntimeError):  # the loop is closed already
@@ -146,12 +148,4 @@ def _tell(futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[A
 
 def _settle_all(told: list[tuple[asyncio.Future[Any], Any]]) -> None:
     for future, outcome in told:
-        if not future.done():
-            _settle(future, outcome)
-
-
-def _settle(future: asyncio.Future[Any] | Future[Any], outcome: Any) -> None:
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+        settle([future], outcome)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from thrum.core import codec, layout
@@ -248,18 +248,17 @@ def _readable(path: str) -> bytes:
 
 
 def _first_number(data: bytes) -> int | None:
-    for line in data.split(b"\n"):
-        with contextlib.suppress(BadLine):
-            seq = codec.decode(line).get("seq") if line else None
-            if type(seq) is int:
-                return seq
-    return None
+    return next((seq for seq, _ in _numbered(data.split(b"\n"))), None)
 
 
 def _last_event(data: bytes) -> tuple[int, str] | None:
-    for line in reversed(data.split(b"\n")):
+    return next(((seq, line_hash(line)) for seq, line in _numbered(reversed(data.split(b"\n")))), None)
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Those of some lines that are sound, with their numbers."""
+    for line in lines:
         with contextlib.suppress(BadLine):
             seq = codec.decode(line).get("seq") if line else None
             if type(seq) is int:
-                return seq, line_hash(line)
-    return None
+                yield seq, line
