@@ -103,15 +103,17 @@ class Member:
         until = self.clone.engine.cursor()
         for arrival in self.clone.engine.arrivals.since(self._cursor, until, self.name):
             if not arrival.edit:
-                said = arrival.message_id, self._author(arrival.message_id)
-                assert self.heard.get(said) != until.generation, f"told twice of {said}"
-                self.heard[said] = until.generation
+                author, event_id = self._claim(arrival.message_id)
+                said, now = (arrival.message_id, author), (until.generation, event_id)
+                assert self.heard.get(said) != now, f"told twice of {said}"
+                self.heard[said] = now
         self._cursor = until
 
-    def _author(self, message_id):
-        """Whose it is now: the true one takes the place of a false claim that came first, and is told of then."""
-        query = "SELECT agent_id FROM message WHERE message_id = ?"
-        return self.clone.engine.projection.connection.execute(query, (message_id,)).fetchone()[0]
+    def _claim(self, message_id):
+        """Who says it now, in which event: the true one takes the place of a claim that came first, and is told of then."""
+        query = "SELECT agent_id, line FROM message WHERE message_id = ?"
+        author, line = self.clone.engine.projection.connection.execute(query, (message_id,)).fetchone()
+        return author, json.loads(line)["event_id"]
 
     def is_live(self):
         """The read model is what a fold from nothing makes of the logs."""
