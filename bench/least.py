@@ -14,6 +14,7 @@ import threading
 from queue import SimpleQueue
 from typing import cast
 
+from thrum.daemon import eventloop
 from thrum.daemon.app import TURN
 
 _Job = tuple["asyncio.Future[None]", bytes]
@@ -65,4 +66,4 @@ async def main(address: str, path: str) -> None:
 
 if __name__ == "__main__":
     sys.setswitchinterval(TURN)
-    asyncio.run(main(*sys.argv[1:]))
+    eventloop.run(main(*sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A daemon without a command line in front of it: `child.py WORKTREE [fail|hang]`."""
+"""A daemon without a command line in front of it: `child.py WORKTREE [fail|hang|plain]`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def main() -> None:
         time.sleep(60)
     if "die" in sys.argv:
         raise SystemExit("a plain sentence")
+    if "plain" in sys.argv:
+        sys.modules["uvloop"] = None  # type: ignore[assignment]  # as where it is not installed
     place = find(sys.argv[1])
 
     def load() -> Settings:

@@ -25,6 +25,8 @@ from thrum.daemon.lifecycle import ask, owner, start, stop
 from thrum.engine import Engine
 from thrum.git.place import Place, find
 
+from .conftest import command
+
 pytestmark = pytest.mark.usefixtures("daemons")
 Json = dict[str, Any]
 
@@ -101,7 +103,12 @@ def test_a_v010_client_is_served(place: Place, wire: Callable[[], Wire]) -> None
     assert [message["message_id"] for message in listed["messages"]] == [sent["message_id"]]
 
 
-def test_a_wait_hears_a_message_at_once(place: Place, wire: Callable[[], Wire]) -> None:
+@pytest.mark.parametrize("extra", [(), ("plain",)], ids=["uvloop", "asyncio"])
+def test_a_wait_hears_a_message_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, extra: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(lifecycle, "command", lambda place: command(place, *extra))
+    wire: Callable[[], Wire] = request.getfixturevalue("wire")
     sender, waiter = wire(), wire()
     nadia = hire(sender, place, "nadia", "implementer")
     omar = hire(sender, place, "omar", "reviewer")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import kit
-from thrum.daemon import chores, offspring
+from thrum.daemon import chores, eventloop, offspring
 from thrum.daemon.feed import Feed
 from thrum.daemon.pace import Pace
 from thrum.daemon.tails import Tails
@@ -33,7 +33,7 @@ def test_a_chore_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFixtu
         await until(lambda: len(ran) > 3)
         await tasks.cancel()
 
-    asyncio.run(scene())
+    eventloop.run(scene())
     assert "oops" in caplog.text
     assert "the disk is full" in caplog.text
 
@@ -57,7 +57,7 @@ def test_pokes_during_a_run_cause_one_more() -> None:
         coalesced.poke()
         await until(lambda: len(ran) == 3)
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_only_new_urgent_lines_of_our_own_count(repository: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_worker_does_one_thing_at_a_time_and_ends() -> None:
         with pytest.raises(RuntimeError):
             await worker.run(work, 1)
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_our_children_can_be_ended() -> None:
@@ -143,5 +143,5 @@ def test_our_objects_are_packed_when_they_become_many_and_never_without_gain(
         worker.close()
         engine.close()
 
-    asyncio.run(scene())
+    eventloop.run(scene())
     assert packed == answers

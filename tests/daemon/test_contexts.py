@@ -11,6 +11,7 @@ import pytest
 
 from tests import kit
 from thrum.core import clock
+from thrum.daemon import eventloop
 from thrum.daemon.contexts import Contexts
 from thrum.daemon.tasks import Tasks
 from thrum.git import context, evidence
@@ -51,7 +52,7 @@ def test_what_was_looked_at_is_known_until_it_changes(repository: Path, reads: l
         await until(lambda: known._memory.recall(here))
         await tasks.cancel()
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_many_who_ask_at_once_are_one_reason_to_learn(repository: Path, reads: list[Place]) -> None:
@@ -66,7 +67,7 @@ def test_many_who_ask_at_once_are_one_reason_to_learn(repository: Path, reads: l
         assert len(reads) == asked + 1
         await tasks.cancel()
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_who_asks_after_the_end_is_answered(repository: Path, reads: list[Place]) -> None:
@@ -75,7 +76,7 @@ def test_who_asks_after_the_end_is_answered(repository: Path, reads: list[Place]
     async def scene() -> None:
         made.append(Contexts(Tasks()))
 
-    asyncio.run(scene())
+    eventloop.run(scene())
     assert made[0].look(find(str(repository)))["branch"] == "main"
 
 

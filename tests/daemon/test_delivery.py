@@ -13,6 +13,7 @@ import pytest
 
 from tests import kit
 from thrum.config import Settings
+from thrum.daemon import eventloop
 from thrum.daemon.delivery import Delivery
 from thrum.daemon.dispatch import Conversation, Dispatcher
 from thrum.daemon.feed import Feed
@@ -95,7 +96,7 @@ def play(repository: Path, scene: Callable[[Hall], Awaitable[None]]) -> None:
     kit.hire(engine, repository, "nadia", role="implementer")
     kit.hire(engine, repository, "omar", role="reviewer")
     engine.close()
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 async def settled(hall: Hall) -> None:

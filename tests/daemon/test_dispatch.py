@@ -12,6 +12,7 @@ import pytest
 
 import thrum
 from thrum.caller import Claim
+from thrum.daemon import eventloop
 from thrum.daemon.dispatch import Conversation, read_claim
 from thrum.daemon.postponed import LIFETIME, MOST, Call, Postponed
 from thrum.errors import BadParams, DaemonError
@@ -27,7 +28,7 @@ def play(scene: Callable[[House], Awaitable[None]]) -> None:
         async with house() as made:
             await scene(made)
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 async def ask(conversation: Conversation, method: str, params: Json | None = None, **more: Any) -> Json:

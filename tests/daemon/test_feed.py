@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from thrum.daemon import eventloop
 from thrum.daemon.feed import Feed
 from thrum.errors import DaemonError
 
@@ -20,7 +21,7 @@ def test_a_waiter_is_woken_from_another_thread() -> None:
         threading.Thread(target=feed.tell).start()
         await asyncio.wait_for(task, 5)
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_what_arrives_between_looking_and_sleeping_is_not_missed() -> None:
@@ -31,7 +32,7 @@ def test_what_arrives_between_looking_and_sleeping_is_not_missed() -> None:
         await asyncio.sleep(0.01)
         await asyncio.wait_for(feed.later_than(seen), 5)
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_no_wake_up_is_lost_in_a_thousand_races() -> None:
@@ -55,7 +56,7 @@ def test_no_wake_up_is_lost_in_a_thousand_races() -> None:
             await asyncio.wait_for(feed.later_than(seen), 5)
         thread.join()
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_many_tellings_wake_once() -> None:
@@ -66,7 +67,7 @@ def test_many_tellings_wake_once() -> None:
         await asyncio.sleep(0.01)
         assert feed.generation == 1
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_closing_sends_everybody_away() -> None:
@@ -81,7 +82,7 @@ def test_closing_sends_everybody_away() -> None:
         with pytest.raises(DaemonError):
             await feed.later_than(0)
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
@@ -96,11 +97,11 @@ def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
             assert feed.listeners == 1
         assert feed.listeners == 0
 
-    asyncio.run(scene())
+    eventloop.run(scene())
 
 
 def test_telling_after_the_loop_has_ended_is_harmless() -> None:
     async def scene() -> Feed:
         return Feed(asyncio.get_running_loop())
 
-    asyncio.run(scene()).tell()
+    eventloop.run(scene()).tell()

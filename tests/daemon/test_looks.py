@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from thrum.caller import Claim
+from thrum.daemon import eventloop
 from thrum.daemon.feed import Feed
 from thrum.daemon.looks import Looks, question
 from thrum.daemon.worker import Worker
@@ -56,7 +57,7 @@ def play(act):
         finally:
             made.worker.close()
 
-    return asyncio.run(scene())
+    return eventloop.run(scene())
 
 
 def test_what_is_there_is_given_at_once():

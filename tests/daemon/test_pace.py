@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from thrum.daemon import eventloop
 from thrum.daemon import pace as pace_module
 from thrum.daemon.pace import Pace, Sync
 from thrum.errors import DaemonError, RemoteError
@@ -83,7 +84,7 @@ def play(scene: Scene, interval: float = 3600.0, waited: bool = False, **facts: 
             await asyncio.wait_for(task, 10)
         assert remote.most_at_once <= 1
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def test_the_first_cycle_comes_at_once_and_then_there_is_silence() -> None:
@@ -156,7 +157,7 @@ def test_a_sync_that_is_off_does_nothing_and_ends() -> None:
         pace.urge()
         await asyncio.wait_for(pace.run(), 5)
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def test_failures_make_it_slower_but_urgency_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +254,7 @@ def test_who_forces_a_sync_that_stops_is_told() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def test_a_cycle_that_breaks_does_not_end_the_sync(caplog: pytest.LogCaptureFixture) -> None:
@@ -276,4 +277,4 @@ def test_a_cycle_that_breaks_does_not_end_the_sync(caplog: pytest.LogCaptureFixt
         pace.stop()
         await asyncio.wait_for(task, 10)
 
-    asyncio.run(whole())
+    eventloop.run(whole())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,13 +19,14 @@ from typing import Any
 
 import pytest
 
-from thrum.daemon import unix
+from thrum.daemon import eventloop, unix
 from thrum.daemon.unix import Server
 from thrum.errors import StorageError
 
 from .conftest import until
 from .fakes import House, house
 
+pytestmark = pytest.mark.usefixtures("loops")
 Json = dict[str, Any]
 Scene = Callable[[House, Server], Awaitable[None]]
 
@@ -39,7 +42,7 @@ def play(path: Path, scene: Scene) -> None:
                 await server.stop(5)
                 assert server.connections == 0
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 class Client:
@@ -99,10 +102,9 @@ def test_even_an_open_socket_serves_no_other_user() -> None:
         os.chmod(os.path.dirname(server.path), 0o777)
         os.chmod(server.path, 0o777)
         say = "import socket,sys;s=socket.socket(1);s.connect(sys.argv[1]);s.send(b'{}\\n');print(s.recv(9))"
-        stranger = await asyncio.create_subprocess_exec(
-            "/usr/bin/env", "python3", "-c", say, server.path, user=65534, group=65534, stdout=-1, stderr=-1, cwd="/"
-        )
-        said, _ = await stranger.communicate()
+        line = ("/usr/bin/env", "python3", "-c", say, server.path)
+        nobody = functools.partial(subprocess.run, line, user=65534, group=65534, capture_output=True, cwd="/")
+        said = (await asyncio.to_thread(nobody)).stdout
         assert b"jsonrpc" not in said
         assert said.strip() in (b"", b"b''")
 

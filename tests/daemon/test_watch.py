@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import kit
-from thrum.daemon import watch
+from thrum.daemon import eventloop, watch
 from thrum.daemon.watch import Callbacks, Watch, agree
 from thrum.git.place import Place, find
 
@@ -66,7 +66,7 @@ def play(place: Place, scene: Scene, remote: str | None = None, remote_dir: str 
         finally:
             eyes.close()
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def append(path: str, data: bytes = b"{}\n") -> None:
@@ -247,7 +247,7 @@ def test_where_nothing_can_be_watched_it_says_so_and_polls(
         assert eyes.is_polling
         eyes.close()
 
-    asyncio.run(whole())
+    eventloop.run(whole())
     assert "inotify watch limit" in caplog.text
 
 
@@ -267,7 +267,7 @@ def test_a_folder_of_logs_that_was_healed_is_watched_again(place: Place, eyes: s
         await until(lambda: ears.logs > before)
         eyes.close()
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def test_closing_leaves_no_thread(place: Place) -> None:

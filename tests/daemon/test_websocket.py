@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from thrum.core.jsonrpc import LARGEST_BATCH, LONGEST_LINE
-from thrum.daemon import loopback, websocket
+from thrum.daemon import eventloop, loopback, websocket
 from thrum.daemon.gate import Gate
 from thrum.daemon.guest import Guest
 from thrum.daemon.tokens import Tokens
@@ -27,6 +27,7 @@ from .conftest import until
 from .fakes import House as Behind
 from .fakes import house as behind
 
+pytestmark = pytest.mark.usefixtures("loops")
 Json = dict[str, Any]
 
 
@@ -70,7 +71,7 @@ def play(folder: Path, scene: Callable[[Hall], Awaitable[None]]) -> None:
                 for listening in hall.sockets:
                     listening.close()
 
-    asyncio.run(whole())
+    eventloop.run(whole())
 
 
 def request(method: str, id: Any = 1, **params: Any) -> str:

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from thrum.daemon import eventloop
 from thrum.daemon.worker import MOST_TOGETHER, Worker
 
 
@@ -39,7 +40,7 @@ def play(scene):
         finally:
             worker.close()
 
-    return asyncio.run(whole())
+    return eventloop.run(whole())
 
 
 async def behind_a_busy_moment(desk, worker, *calls):

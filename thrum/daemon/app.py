@@ -18,7 +18,7 @@ from typing import Any
 import thrum
 from thrum.caller import Claim
 from thrum.config import Settings
-from thrum.daemon import condition, logfile, offspring
+from thrum.daemon import condition, eventloop, logfile, offspring
 from thrum.daemon.chores import Chores
 from thrum.daemon.dispatch import Dispatcher, RunCli
 from thrum.daemon.errands import Errands
@@ -88,7 +88,7 @@ def serve(
     path, handler = logfile.open_log(place)
     try:
         log.info("git thrum %s starts for %s, pid %d", thrum.__version__, place.common_dir, os.getpid())
-        asyncio.run(_until_signalled(place, settings, ownership, path, run_cli, ready, doors, warm))
+        eventloop.run(_until_signalled(place, settings, ownership, path, run_cli, ready, doors, warm))
         log.info("stopped")
     except BaseException:
         log.exception("ended")
