@@ -22,7 +22,7 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     playground.run(path, env, "git", "checkout", "-qb", "work")
     status = command(("git", "status", "--porcelain"), path, env)
     looks = iter(lambda: playground.engine(path), None)
-    spent = _after_commits(path, env, [lambda: next(looks).refresh_contexts, lambda: status], scale.slow)
+    spent = _after_commits(path, env, [lambda: next(looks).contexts.refresh, lambda: status], scale.slow)
     yield row("context.cold", *spent, runs=scale.slow, **scale.words)
     with playground.daemon(path, env):
         line = Line(path, "lead")

@@ -80,7 +80,7 @@ def _begin_sync(house: House, env: dict[str, str]) -> None:
     (remote / "objects/info/alternates").write_text(own.place.common_dir + "/objects\n")
     tip = playground.run(house.path, env, "git", "rev-parse", branch.REF).strip()
     playground.run(str(remote), env, "git", "update-ref", branch.REF, tip)
-    _check(own.sync_now(), received=0, pushed=False)
+    _check(own.sync.run(), received=0, pushed=False)
 
 
 def _one(house: House, other: Other, number: int) -> tuple[float, int]:
@@ -89,7 +89,7 @@ def _one(house: House, other: Other, number: int) -> tuple[float, int]:
     own.call("message.send", {"content": f"one more {number}"}, playground.claim(house.path))
     other.speak()
     before, reports = playground.size(objects), list[Report]()
-    spent = seconds(lambda: reports.append(own.sync_now()))
+    spent = seconds(lambda: reports.append(own.sync.run()))
     _check(reports[0], received=1, pushed=True)
     return spent, playground.size(objects) - before
 

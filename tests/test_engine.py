@@ -46,10 +46,23 @@ def test_bad_parameters_are_told_before_anything_happens(engine, repository):
     assert kit.files(engine.place.log_root) == before
 
 
+def test_what_is_in_mind_is_told_at_once_and_git_is_never_asked_for_it(engine, repository):
+    kit.hire(engine, repository, "ann")
+    claim, found = Claim(cwd=str(repository), name="ann"), []
+    engine.contexts.glance = lambda place: found[0] if found else None
+    engine.contexts.look = lambda place: pytest.fail("git was asked")
+    before = kit.files(engine.place.log_root)
+    assert engine.call_at_once("agent.whoHas", {"file": "readme"}, claim) is None
+    assert kit.files(engine.place.log_root) == before
+    found.append({"branch": "main", "uncommitted_files": ["readme"]})
+    told = engine.call_at_once("agent.whoHas", {"file": "readme"}, claim)
+    assert [holder["agent_id"] for holder in told["holders"]] == ["ann"]
+
+
 def test_contexts_read_beside_are_the_ones_that_are_told(engine, repository):
     kit.hire(engine, repository, "ann")
     (repository / "readme").write_text("changed")
-    readings = engine.read_contexts()
+    readings = engine.contexts.read()
     (repository / "readme").write_text("hello\n")
     told = engine.call("agent.whoHas", {"file": "readme"}, Claim(cwd=str(repository), name="ann"), readings)
     assert [holder["agent_id"] for holder in told["holders"]] == ["ann"]

@@ -54,7 +54,7 @@ def shop(repository):
     rita("message.send", content="zweite: größer 你好 \u202e \x1b[31m", scopes=[{"type": "module", "value": "cart"}])
     rita("thread.create", title="Naïve façade", recipient="bob", message={"content": "in it"})
     (repository / "sub").mkdir()
-    engine.refresh_contexts()  # so that whoever looks first states nothing
+    engine.contexts.refresh()  # so that whoever looks first states nothing
     engine.close()
     here = place.find(str(repository))
     lifecycle.start(here, timeout=60)

@@ -9,42 +9,39 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from thrum import __version__
 from thrum.caller import Claim, Home
 from thrum.config import Settings
-from thrum.core import clock, events, ids
+from thrum.core import clock, ids
 from thrum.core.codec import Event
-from thrum.errors import GitError, NotFound, ThrumError, UnknownMethod
-from thrum.git import place as places
+from thrum.errors import NotFound, ThrumError, UnknownMethod
 from thrum.git.place import Place
 from thrum.methods import registry
 from thrum.methods.context import Context
 from thrum.methods.notices import Herald, Notices
 from thrum.methods.registry import Method
-from thrum.store import disk, identities, origin, schema
+from thrum.past import Past
+from thrum.store import disk, origin, schema
 from thrum.store.arrivals import Arrivals, Cursor
 from thrum.store.journal import Journal
 from thrum.store.mailbox import Mailbox
 from thrum.store.projection import NOTHING, News, Projection
-from thrum.store.purges import Survey
 from thrum.store.roster import Roster
 from thrum.store.search import Search
 from thrum.store.stage import Alone, Stage
 from thrum.store.subscriptions import Subscriptions
 from thrum.store.threads import Threads
-from thrum.sync import state
+from thrum.sync.door import Door
+from thrum.workcontexts import Reading, WorkContexts
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from thrum.sync.cycle import Report
-
 Json = dict[str, Any]
 T = TypeVar("T")
-_CONTEXT_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
 
 
 class Call(NamedTuple):
@@ -53,14 +50,6 @@ class Call(NamedTuple):
     method: str
     params: Json
     claim: Claim
-
-
-class Reading(NamedTuple):
-    """What git said of a worktree, and which agents work there."""
-
-    place: Place
-    agents: list[str]
-    found: Json
 
 
 class Engine:
@@ -91,8 +80,9 @@ class Engine:
         self.is_daemon = False
         self.issue_token: Callable[[str], str] = lambda user_id: _make_token()
         """Makes the token `user.register` gives to a user; who honours tokens puts its own function here."""
-        self.read_context: Callable[[Place], Mapping[str, Any]] = _read_context
-        """Gives the context of a worktree, on any thread; who remembers what it saw puts its own function here."""
+        self.contexts = WorkContexts(place, self.origin, self.roster, self._ulids, self.state)
+        self.sync = Door(place, settings, self.origin, self.projection.purges, self.catch_up, lambda: self.is_daemon)
+        self._past = Past(place, self.projection)
 
     def close(self) -> None:
         """Lets go of the database and of the logs."""
@@ -117,13 +107,18 @@ class Engine:
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """Runs a method for a caller. Raises ThrumError; parameters are checked before anything happens.
 
-        `readings`: what `read_contexts` gave just now, for a method that `reads_git`; without them it reads for itself.
+        `readings`: what `contexts` gave just now, for a method that `reads_git`; without them it reads for itself.
         """
         wanted = self._method(method)
         arguments = registry.bind(wanted, params)
         with disk.blamed():
             self.look()
             return self._answer(wanted, arguments, claim, readings)
+
+    def call_at_once(self, method: str, params: Json, claim: Claim) -> Any | None:
+        """As `call`, for a method that `reads_git`; None, and nothing has happened, when git has to be asked first."""
+        readings = self.contexts.recall()
+        return None if readings is None else self.call(method, params, claim, readings)
 
     def call_together(self, calls: Sequence[Call]) -> list[Any]:
         """Several calls of methods that join, with one flush for each log that they write; for each its result or its error.
@@ -190,35 +185,6 @@ class Engine:
         if catch_up:
             self.catch_up()
         return self.projection.answer(lambda: self._herald.notices(agent_id, session_id, cursor), lambda: True)
-
-    def read_contexts(self, wanted: list[Place] | None = None) -> list[Reading]:
-        """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
-        found = []
-        for place in wanted if wanted is not None else places.worktrees(self.place):
-            folder = place.identities_dir
-            agents = [identity.agent_id for identity in identities.present(folder)] if folder else []
-            if agents:
-                # A worktree that git cannot read must not hide what the others do.
-                with contextlib.suppress(GitError):
-                    found.append(Reading(place, agents, dict(self.read_context(place))))
-        return found
-
-    def state_contexts(self, readings: list[Reading]) -> None:
-        """States what changed of what agents work on."""
-        for reading in readings:
-            for agent_id in reading.agents:
-                if self.roster.agent(agent_id):
-                    self._state_context(agent_id, reading.place, reading.found)
-
-    def refresh_contexts(self, wanted: list[Place] | None = None) -> None:
-        """Reads what agents work on, and states what changed, all on this thread."""
-        self.state_contexts(self.read_contexts(wanted))
-
-    def sync_now(self) -> Report:
-        """One cycle in this thread."""
-        from thrum.sync.cycle import Cycle
-
-        return Cycle(self.place, self.settings, self.origin, self.catch_up).run()
 
     def state(self, agent_id: str, stated: list[Event]) -> None:
         """Makes what an agent states durable, then visible, then heard."""
@@ -323,7 +289,7 @@ class Engine:
         def refresh() -> None:
             if not refreshed:
                 refreshed.append(True)
-                self.state_contexts(self.read_contexts() if readings is None else readings)
+                self.contexts.state(self.contexts.read() if readings is None else readings)
 
         return Context(
             identify=home.identify,
@@ -338,8 +304,8 @@ class Engine:
             search=self.search,
             subscriptions=self.subscriptions,
             roster=self.roster,
-            sync=_Sync(self),
-            past=_Past(self),
+            sync=self.sync,
+            past=self._past,
             refresh_contexts=refresh,
             origin=self.origin,
             online_window=int(self.settings.online_window * clock.SECOND),
@@ -347,64 +313,6 @@ class Engine:
             version=__version__,
             issue_token=self.issue_token,
         )
-
-    def _state_context(self, agent_id: str, place: Place, found: Json) -> None:
-        session = self.roster.open_session(agent_id, self.origin)
-        fresh = {name: found[name] for name in _CONTEXT_FIELDS if found.get(name)}
-        fresh.update(session_id=session["session_id"] if session else "", worktree=place.name)
-        known = self.roster.stated_context(agent_id, self.origin) or {}
-        if {name: known.get(name) for name in _CONTEXT_FIELDS} == {name: fresh.get(name) for name in _CONTEXT_FIELDS}:
-            return
-        instant = time.time_ns()
-        stamp = clock.text(instant)
-        event: Event = {"type": events.AGENT_UPDATE, "timestamp": stamp, "agent_id": agent_id}
-        event["event_id"] = "evt_" + self._ulids.next(instant, os.urandom(10))
-        event["work_contexts"] = [{**fresh, "git_updated_at": stamp}]
-        self.state(agent_id, [event])
-
-
-class _Past:
-    """What methods may ask of all that was ever said."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def survey(self, horizon: int) -> Survey:
-        return self._engine.projection.purges.survey(self._engine.place.log_root, horizon)
-
-    def roots(self) -> list[str]:
-        from thrum.git import branch
-        from thrum.git.objects import open_objects
-
-        place = self._engine.place
-        objects = open_objects(place.common_dir)
-        try:
-            tip = objects.head(branch.REF)
-        finally:
-            objects.close()
-        return sorted(branch.roots(place, tip)) if tip else []
-
-
-class _Sync:
-    """What methods may ask of the sync."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def status(self) -> Json:
-        engine = self._engine
-        known = state.load(engine.place.sync_dir)
-        enabled, running = engine.settings.sync, engine.is_daemon
-        return state.describe(known, engine.place.log_root, engine.origin, enabled=enabled, running=running)
-
-    def force(self) -> Json:
-        return self._engine.sync_now().as_json()
-
-    def reached(self, wanted: list[tuple[str, int]]) -> list[bool]:
-        known, purged = state.load(self._engine.place.sync_dir), self._engine.projection.purges.all()
-        if known.get("purges", 0) != purged.number:
-            return [False] * len(wanted)  # the logs have become shorter since the remote was seen
-        return [state.reached(known, self._engine.origin, path, ends) for path, ends in wanted]
 
 
 def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -418,12 +326,6 @@ def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
 def database_path(place: Place) -> str:
     """The read model's file."""
     return schema.database_in(place.var_dir)
-
-
-def _read_context(place: Place) -> Mapping[str, Any]:
-    from thrum.git import context
-
-    return context.read(place)
 
 
 def _make_token() -> str:

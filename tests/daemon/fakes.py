@@ -30,6 +30,23 @@ METHODS = {
 }
 METHODS["wait"] = Declared(waits=True)
 METHODS["search"] = Declared(searches=True)
+METHODS["who"] = Declared(reads_git=True)
+
+
+class FakeContexts:
+    """Keeps who asked git."""
+
+    def __init__(self) -> None:
+        self.readers: list[str] = []
+        self.is_unknown = False
+        self.stated: list[Any] = []
+
+    def read(self) -> list[Any]:
+        self.readers.append(threading.current_thread().name)
+        return []
+
+    def state(self, readings: list[Any]) -> None:
+        self.stated = readings
 
 
 class FakeEngine:
@@ -43,16 +60,14 @@ class FakeEngine:
         self.steps = 0
         """How many steps the index of words is behind."""
         self.gate = threading.Event()
+        self.contexts = FakeContexts()
 
     def index_some(self, method: str, params: Json) -> bool:
         self.steps -= 1
         return self.steps > 0
 
-    def read_contexts(self) -> list[Any]:
-        return []
-
-    def state_contexts(self, readings: list[Any]) -> None:
-        self.stated = readings
+    def call_at_once(self, method: str, params: Json, claim: Claim) -> Any:
+        return None if self.contexts.is_unknown else self.call(method, params, claim)
 
     def call(self, method: str, params: Json, claim: Claim, readings: list[Any] | None = None) -> Any:
         self.calls.append((method, params, claim))

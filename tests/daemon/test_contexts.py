@@ -45,8 +45,9 @@ def test_what_was_looked_at_is_known_until_it_changes(repository: Path, reads: l
         assert known.look(here)["uncommitted_files"] == []
         await until(lambda: known._memory.recall(here))
         asked = len(reads)
-        assert known.look(here)["uncommitted_files"] == [] and len(reads) == asked
+        assert known.look(here) == known.glance(here) and len(reads) == asked
         (repository / "readme").write_text("changed")
+        assert known.glance(here) is None and len(reads) == asked
         assert (await asyncio.to_thread(known.look, here))["uncommitted_files"] == ["readme"]
         assert len(reads) == asked + 1
         await until(lambda: known._memory.recall(here))
@@ -90,7 +91,7 @@ def test_an_engine_with_a_daemon_around_it_asks_that(repository: Path, reads: li
         threads.append(threading.current_thread())
         return context.read(place)
 
-    engine.read_context = look
+    engine.contexts.look = look
     assert [holder["agent_id"] for holder in ann("agent.whoHas", file="readme")["holders"]] == ["ann"]
     assert len(threads) == 1
     engine.close()

@@ -221,6 +221,19 @@ def test_the_daemon_counts_what_it_does() -> None:
     play(scene)
 
 
+def test_git_is_asked_beside_the_worker_and_only_when_nothing_is_known() -> None:
+    async def scene(house: House) -> None:
+        assert "result" in await ask(house.dispatcher.open(), "who")
+        assert house.engine.contexts.readers == []
+        house.engine.contexts.is_unknown = True
+        assert "result" in await ask(house.dispatcher.open(), "who")
+        (reader,) = house.engine.contexts.readers
+        assert reader != "engine"
+        assert [method for method, _, _ in house.engine.calls] == ["who", "who"]
+
+    play(scene)
+
+
 def test_a_search_that_has_much_to_index_lets_others_have_their_turn() -> None:
     async def scene(house: House) -> None:
         house.engine.steps = 10_000

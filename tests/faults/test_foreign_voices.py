@@ -255,7 +255,7 @@ def liars(repository, tmp_path):
 def test_no_method_acts_for_whoever_does_not_belong_here(patient, repository, tmp_path, ledger):
     engine, root = patient.engine, patient.place.log_root
     folder = Path(patient.place.identities_dir)
-    engine.refresh_contexts()  # what those do who belong here may be stated by whoever looks
+    engine.contexts.refresh()  # what those do who belong here may be stated by whoever looks
     before = kit.files(root), sorted(folder.iterdir())
     declared = registry.load()
     for (who, claim), name in itertools.product(liars(repository, tmp_path).items(), sorted(declared)):

@@ -141,9 +141,10 @@ HARMLESS = ("nothing", "an ignored file", "our own files")
 
 
 def agree(known: Memory, place: Place) -> bool:
-    """Whether something is remembered; it has to be what git says."""
-    found = known.recall(place)
+    """Whether something is remembered; it has to be what git says. What a glance tells is told without git, and no more."""
+    glanced, found = known.glance(place), known.recall(place)
     assert found is None or found == context.read(place)
+    assert glanced is None or glanced == found
     return found is not None
 
 
@@ -168,6 +169,15 @@ def test_no_series_of_deeds_leaves_a_memory_that_is_wrong(shop: str, seed: int) 
         agree(known, place)
         if choice.random() < 0.7:
             known.learn(place)
+
+
+def test_a_glance_tells_what_a_few_files_prove(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, known = find(shop), Memory()
+    assert known.glance(place) is None
+    assert known.learn(place) and known.glance(place) == context.read(place)
+    monkeypatch.setattr(memory, "FEW", 3)
+    assert known.glance(place) is None and known.recall(place) is not None
+    monkeypatch.undo()
 
 
 def test_what_changed_a_moment_ago_is_not_remembered(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,20 @@ def test_a_folder_that_lost_its_last_tracked_file_is_told_as_a_folder(shop: str)
     watched.close()
 
 
+def test_a_glance_works_nothing_out_and_waits_for_nobody(shop: str) -> None:
+    place, known = find(shop), Memory()
+    assert known.learn(place) and known.glance(place) == context.read(place)
+    watched, _ = known._watched[place]
+    with watched._lock:
+        assert known.glance(place) is None
+    write(f"{shop}/src/cart.py", "two\n")
+    assert known.glance(place) is None
+    assert known.recall(place) == known.glance(place) == context.read(place)
+    git(shop, "config", "core.ignoreCase", "true")
+    assert known.glance(place) is None and place in known._watched
+    assert known.recall(place) is None and place not in known._watched
+
+
 def test_what_others_committed_is_not_told_as_ones_own(repo: str, shop: str) -> None:
     write(f"{repo}/theirs", "x")
     git(repo, "add", "theirs")

@@ -48,7 +48,8 @@ class Chores:
         self._tails = Tails(engine.place, engine.origin) if errands else None
         self._check_up = check_up
         self._tasks = Tasks()
-        engine.read_context = contexts.Contexts(self._tasks).look
+        known = contexts.Contexts(self._tasks)
+        engine.contexts.look, engine.contexts.glance = known.look, known.glance
         listening = Coalesced(self._tasks, self._listen)
         callbacks = Callbacks(listening.poke, self._refresh_marked, self._compare_refs)
         self._packing_rests_until = 0.0

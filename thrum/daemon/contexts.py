@@ -18,7 +18,7 @@ from thrum.git import context
 from thrum.git.context import Context
 from thrum.git.memory import Memory
 from thrum.git.place import Place, worktrees
-from thrum.store import identities
+from thrum.workcontexts import agents_of
 
 REST = clock.SETTLED / clock.SECOND + 0.2
 """Seconds from a look that had to ask git to one that is kept in mind: what changed just before the look is settled by then."""
@@ -32,6 +32,10 @@ class Contexts:
         self._loop, self._tasks, self._rest = asyncio.get_running_loop(), tasks, rest
         self._memory = Memory()
         self._due: set[Place] = set()
+
+    def glance(self, place: Place) -> Context | None:
+        """The same as `look`, if it takes no more than a moment; else None."""
+        return self._memory.glance(place)
 
     def look(self, place: Place) -> Context:
         """The context of a worktree now. On any thread. Raises GitError."""
@@ -57,7 +61,7 @@ async def refresh_online(worker: Worker, engine: Engine) -> None:
     """Looks at the worktrees whose agents are online. Raises ThrumError."""
     agents = (await worker.run(engine.call, "agent.list", {}, Claim()))["agents"]
     online = {agent["agent_id"] for agent in agents if agent["status"] == "online"}
-    await _refresh(worker, engine, [p for p in worktrees(engine.place) if not online.isdisjoint(_agents(p))])
+    await _refresh(worker, engine, [p for p in worktrees(engine.place) if not online.isdisjoint(agents_of(p))])
 
 
 async def refresh_marked(worker: Worker, engine: Engine, git_dirs: Collection[str]) -> None:
@@ -67,10 +71,5 @@ async def refresh_marked(worker: Worker, engine: Engine, git_dirs: Collection[st
 
 async def _refresh(worker: Worker, engine: Engine, wanted: list[Place]) -> None:
     if wanted:
-        readings = await asyncio.to_thread(engine.read_contexts, wanted)
-        await worker.run(engine.state_contexts, readings)
-
-
-def _agents(place: Place) -> set[str]:
-    folder = place.identities_dir
-    return {identity.agent_id for identity in identities.present(folder)} if folder else set()
+        readings = await asyncio.to_thread(engine.contexts.read, wanted)
+        await worker.run(engine.contexts.state, readings)

@@ -20,8 +20,9 @@ from thrum.daemon.postponed import Postponed
 from thrum.daemon.tally import Tally
 from thrum.daemon.turned import Turned
 from thrum.daemon.worker import Worker
-from thrum.engine import Call, Reading
+from thrum.engine import Call
 from thrum.errors import BadParams, ThrumError
+from thrum.workcontexts import Reading
 
 Json = dict[str, Any]
 Execute = Callable[[str, Json, Claim], Awaitable[Any]]
@@ -59,23 +60,34 @@ class MethodLike(Protocol):
         """Whether it needs the index of words."""
 
 
+class ContextsLike(Protocol):
+    """What dispatch asks of what agents work on."""
+
+    def read(self) -> list[Reading]:
+        """What git says of each worktree; this one may be called on any thread."""
+
+    def state(self, readings: list[Reading]) -> None:
+        """States what changed."""
+
+
 class EngineLike(Protocol):
     """What dispatch asks of the engine, always on the worker's thread."""
 
     issue_token: Callable[[str], str]
     """Makes the token that `user.register` gives to a user."""
 
+    @property
+    def contexts(self) -> ContextsLike:
+        """What agents work on."""
+
     def call(self, method: str, params: Json, claim: Claim, readings: list[Reading] | None = None) -> Any:
         """One call. Raises ThrumError."""
 
+    def call_at_once(self, method: str, params: Json, claim: Claim) -> Any | None:
+        """One call of a method that reads git; None when git has to be asked first. Raises ThrumError."""
+
     def call_together(self, calls: Sequence[Call]) -> list[Any]:
         """Several calls of methods that join; for each its result or what it raised."""
-
-    def read_contexts(self) -> list[Reading]:
-        """What git says of each worktree; this one may be called on any thread."""
-
-    def state_contexts(self, readings: list[Reading]) -> None:
-        """States what changed of what agents work on."""
 
     def poll_together(self, calls: Sequence[Call]) -> list[Any]:
         """One look each of methods that wait; for each what it found, None for nothing yet, or what it raised."""
@@ -268,9 +280,18 @@ class Conversation:
         if declared and declared.searches:  # a long history takes a while: the others have their turn between the steps
             while await shared.worker.run(shared.engine.index_some, method, params):
                 pass
-        # git may take its time in a large repository: it is looked at beside the worker, which serves the others.
-        readings = await asyncio.to_thread(shared.engine.read_contexts) if declared and declared.reads_git else None
-        return await shared.worker.run(shared.engine.call, method, params, claim, readings)
+        if declared and declared.reads_git:
+            return await self._call_with_git(method, params, claim)
+        return await shared.worker.run(shared.engine.call, method, params, claim)
+
+    async def _call_with_git(self, method: str, params: Json, claim: Claim) -> Any:
+        """git may take its time in a large repository: it is looked at beside the worker, which serves the others."""
+        engine, worker = self._shared.engine, self._shared.worker
+        answer = await worker.run(engine.call_at_once, method, params, claim)
+        if answer is not None:
+            return answer
+        readings = await asyncio.to_thread(engine.contexts.read)
+        return await worker.run(engine.call, method, params, claim, readings)
 
     async def _wait(self, method: str, params: Json, claim: Claim) -> Any:
         """Looks, sleeps until something arrives, looks again; `{"status": "timeout"}` in the end, after one look at least."""
@@ -306,8 +327,8 @@ class Conversation:
             answer: Json = await self._call("sync.force", params, claim)
             return answer
         shared = self._shared
-        readings = await asyncio.to_thread(shared.engine.read_contexts)
-        await shared.worker.run(shared.engine.state_contexts, readings)
+        readings = await asyncio.to_thread(shared.engine.contexts.read)
+        await shared.worker.run(shared.engine.contexts.state, readings)
         report = await shared.sync.force()
         return {"triggered": True, **report, **await self._sync_status({}, claim)}
 

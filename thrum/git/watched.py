@@ -77,12 +77,26 @@ class Watched:
     def recall(self) -> Context:
         """What `context.read` would give now. Raises CannotTellError, LostSightError, GitError."""
         with self._lock:
-            touched, began = self._vigil.touched(), evidence.now()
-            if not (self._rules.holds() and self._others.holds()):
-                raise CannotTellError("a setting or a reference changed")
-            if touched or not (self._pointers.is_settled(began) and self._pointers.holds()):
+            touched = self._stirred()
+            if touched is not None:
                 self._renew(touched)
             return self._context
+
+    def glance(self) -> Context | None:
+        """The same, if nothing has stirred; else None. Raises CannotTellError, LostSightError."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._context if self._stirred() is None else None
+        finally:
+            self._lock.release()
+
+    def _stirred(self) -> frozenset[str] | None:
+        """The files that were touched, when they or HEAD and the index have to be looked at; None when all is as it was."""
+        touched, began = self._vigil.touched(), evidence.now()
+        if not (self._rules.holds() and self._others.holds()):
+            raise CannotTellError("a setting or a reference changed")
+        return touched if touched or not (self._pointers.is_settled(began) and self._pointers.holds()) else None
 
     def _renew(self, touched: frozenset[str]) -> None:
         """Works out what is so now."""

@@ -1,0 +1,103 @@
+"""What agents work on: read from git where it may take its time, stated where the read model is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from thrum.core import clock, events
+from thrum.core.codec import Event
+from thrum.core.ids import Ulids
+from thrum.errors import GitError
+from thrum.git import place as places
+from thrum.git.place import Place
+from thrum.store import identities
+from thrum.store.roster import Roster
+
+Json = dict[str, Any]
+_FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
+
+
+class Reading(NamedTuple):
+    """What git said of a worktree, and which agents work there."""
+
+    place: Place
+    agents: list[str]
+    found: Json
+
+
+class WorkContexts:
+    """The contexts of the agents in this clone's worktrees."""
+
+    def __init__(
+        self, place: Place, origin: str, roster: Roster, ulids: Ulids, state: Callable[[str, list[Event]], None]
+    ) -> None:
+        """`state` makes what an agent states durable and visible."""
+        self._place, self._origin, self._roster, self._ulids, self._say = place, origin, roster, ulids, state
+        self.look: Callable[[Place], Mapping[str, Any]] = _ask_git
+        """Gives the context of a worktree, on any thread; who remembers what it saw puts its own function here."""
+        self.glance: Callable[[Place], Mapping[str, Any] | None] = lambda place: None
+        """The same, if it takes no more than a moment to be sure of it; else None."""
+
+    def read(self, wanted: list[Place] | None = None) -> list[Reading]:
+        """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
+        found = []
+        for place in wanted if wanted is not None else places.worktrees(self._place):
+            agents = agents_of(place)
+            if agents:
+                # A worktree that git cannot read must not hide what the others do.
+                with contextlib.suppress(GitError):
+                    found.append(Reading(place, agents, dict(self.look(place))))
+        return found
+
+    def recall(self) -> list[Reading] | None:
+        """What `read` would give, if all of it is known without asking git; else None."""
+        found = []
+        for place in places.worktrees(self._place):
+            agents = agents_of(place)
+            if agents:
+                known = self.glance(place)
+                if known is None:
+                    return None
+                found.append(Reading(place, agents, dict(known)))
+        return found
+
+    def state(self, readings: list[Reading]) -> None:
+        """States what changed of what agents work on."""
+        for reading in readings:
+            for agent_id in reading.agents:
+                if self._roster.agent(agent_id):
+                    self._state_one(agent_id, reading.place, reading.found)
+
+    def refresh(self, wanted: list[Place] | None = None) -> None:
+        """Reads, and states what changed, all on this thread."""
+        self.state(self.read(wanted))
+
+    def _state_one(self, agent_id: str, place: Place, found: Json) -> None:
+        session = self._roster.open_session(agent_id, self._origin)
+        fresh = {name: found[name] for name in _FIELDS if found.get(name)}
+        fresh.update(session_id=session["session_id"] if session else "", worktree=place.name)
+        known = self._roster.stated_context(agent_id, self._origin) or {}
+        if {name: known.get(name) for name in _FIELDS} == {name: fresh.get(name) for name in _FIELDS}:
+            return
+        instant = time.time_ns()
+        stamp = clock.text(instant)
+        event: Event = {"type": events.AGENT_UPDATE, "timestamp": stamp, "agent_id": agent_id}
+        event["event_id"] = "evt_" + self._ulids.next(instant, os.urandom(10))
+        event["work_contexts"] = [{**fresh, "git_updated_at": stamp}]
+        self._say(agent_id, [event])
+
+
+def agents_of(place: Place) -> list[str]:
+    """Who works in that worktree."""
+    folder = place.identities_dir
+    return [identity.agent_id for identity in identities.present(folder)] if folder else []
+
+
+def _ask_git(place: Place) -> Mapping[str, Any]:
+    from thrum.git import context
+
+    return context.read(place)
