@@ -247,8 +247,8 @@ class Engine:
         return self._repository_id
 
     def _hold(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives, all from the database that is there now: it was looked after just before."""
-        self._held = self.projection.connection
+        """What `ask` gives, all from one database, which was looked after just before."""
+        self._held = self.projection.database.connection
         try:
             return ask()
         finally:

@@ -74,11 +74,18 @@ def _replace_surrogates(value: Any) -> Any:
     return value
 
 
-def _has_odd_number(value: Any) -> bool:
-    if isinstance(value, (dict, list, tuple)):
-        items = value.values() if isinstance(value, dict) else value
-        return any(_has_odd_number(item) for item in items if type(item) is not str)
-    return isinstance(value, float) or (isinstance(value, int) and not -EXACT <= value <= EXACT)
+def _has_odd_number(value: dict[str, Any] | list[Any] | tuple[Any, ...]) -> bool:
+    """Whether any number in it is a float, or too large for one."""
+    for item in value.values() if isinstance(value, dict) else value:
+        kind = type(item)
+        if kind is str or kind is bool or item is None:
+            continue
+        if isinstance(item, (dict, list, tuple)):
+            if _has_odd_number(item):
+                return True
+        elif kind is not int or not -EXACT <= item <= EXACT:
+            return True
+    return False
 
 
 def _write(value: Any) -> str:
