@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -28,6 +29,8 @@ def measure(root: str, env: dict[str, str], scale: Scale, samples: dict[str, lis
     for name, spent in zip(ours, took, strict=False):
         yield row(f"cold.{name}", spent, took[-1], scale.slow)
     with playground.daemon(path, env):
+        with contextlib.closing(playground.Line(path, "lead")) as line:
+            playground.warm(line)
         shortest = command(("git-thrum", *LINES["send"]), path, env)
         runs = in_turn((shortest, *ours.values(), command(PASS, path, env)), scale.whole, warm=3)
     samples.update({"git-thrum send": runs[0], "git thrum send": runs[1], "python -I -S -c pass": runs[-1]})

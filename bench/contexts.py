@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +10,6 @@ from bench.goals import row
 from bench.measure import Row, command, medians, seconds
 from bench.playground import Line
 from bench.scale import Scale
-
-WARMING = 4.0
-"""Seconds after the first question in which a daemon gets to know the repository: it waits for two, and looks around."""
 
 
 def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
@@ -26,8 +22,7 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
     yield row("context.cold", *spent, runs=scale.slow, **scale.words)
     with playground.daemon(path, env):
         line = Line(path, "lead")
-        line("agent.listContext")
-        time.sleep(WARMING)
+        playground.warm(line)
         spent = _after_commits(path, env, [lambda: lambda: line("agent.listContext"), lambda: status], scale.slow)
         line.close()
     yield row("context.warm", *spent, runs=scale.slow, **scale.words)

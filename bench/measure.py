@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import subprocess
 import time
@@ -108,6 +109,7 @@ FEWEST = 5
 def in_turn(actions: Sequence[Action], times: int, *, warm: int = 1, within: float = math.inf) -> list[list[float]]:
     """How long each run of each action took, in milliseconds; they take turns, so that noise falls on all alike.
 
+    Each round has an order of its own: what an action leaves behind, e.g. a sync soon after a send, falls on all alike, too.
     The first `warm` rounds do not count. What is so slow that `within` seconds are over gets `FEWEST` rounds, but no more.
     """
     took: list[list[float]] = [[] for _ in actions]
@@ -115,7 +117,9 @@ def in_turn(actions: Sequence[Action], times: int, *, warm: int = 1, within: flo
     for round_ in range(times + warm):
         if round_ >= FEWEST + warm and time.monotonic() > end:
             break
-        for action, mine in zip(actions, took, strict=True):
+        turns = list(zip(actions, took, strict=True))
+        random.Random(round_).shuffle(turns)  # the same in every run
+        for action, mine in turns:
             spent = seconds(action)
             if round_ >= warm:
                 mine.append(spent * 1000)

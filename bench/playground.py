@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from thrum.git import place
 
 BIN = Path(sys.executable).parent
 Json = dict[str, Any]
+WARMING = 4.0  # seconds
 
 
 @contextlib.contextmanager
@@ -123,6 +125,12 @@ class Line:
         """Hangs up."""
         self._file.close()
         self.socket.close()
+
+
+def warm(line: Line) -> None:
+    """Has the daemon get to know the worktree: it waits for two seconds after the first question, and looks around."""
+    line("agent.listContext")
+    time.sleep(WARMING)
 
 
 def engine(path: str) -> Engine:

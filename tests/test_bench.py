@@ -62,9 +62,10 @@ def test_a_row_says_in_words_what_is_to_be_reached():
 
 def test_actions_take_turns_and_the_first_round_does_not_count():
     order = []
-    runs = in_turn([lambda: order.append("a"), lambda: order.append("b")], 3)
-    assert order == ["a", "b"] * 4
-    assert [len(mine) for mine in runs] == [3, 3]
+    runs = in_turn([lambda: order.append("a"), lambda: order.append("b")], 11)
+    assert all({*order[at : at + 2]} == {"a", "b"} for at in range(0, 24, 2)) and len(order) == 24
+    assert {"".join(order[at : at + 2]) for at in range(0, 24, 2)} == {"ab", "ba"}
+    assert [len(mine) for mine in runs] == [11, 11]
 
 
 def test_a_percentile_is_one_of_the_values():
