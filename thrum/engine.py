@@ -137,6 +137,11 @@ class Engine:
             for call, outcome in zip(calls, found, strict=True)
         ]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was answered is visible."""
+        return not self._unshown
+
     def settle(self) -> None:
         """Makes visible, then heard, what was stated by calls that are answered already."""
         paths, self._unshown = self._unshown, []

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from thrum.daemon import eventloop
+from thrum.daemon import worker as module
 from thrum.daemon.worker import MOST_TOGETHER, Worker
 
 
@@ -125,6 +126,35 @@ def test_what_need_not_be_waited_for_comes_after_the_outcomes_and_before_the_nex
         held.set()
         await later
         assert desk.rounds[:3] == [["a"], "settled", "look"]
+
+    play(scene)
+
+
+def test_what_need_not_be_waited_for_comes_when_the_loop_has_passed_the_outcomes_on(loops, monkeypatch):
+    monkeypatch.setattr(module, "PASSING_ON", 30.0)
+
+    async def scene(desk, worker):
+        heard, seen = [], asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def settle():
+            desk.rounds.append(list(heard))
+            loop.call_soon_threadsafe(seen.set)
+
+        worker.settle, worker.is_settled = settle, lambda: ["A"] in desk.rounds
+        heard.append(await worker.run_together(desk.work, "a"))
+        await asyncio.wait_for(seen.wait(), 20)
+        assert desk.rounds == [["a"], ["A"]]
+
+    play(scene)
+
+
+def test_a_loop_that_is_busy_is_not_waited_for(loops):
+    async def scene(desk, worker):
+        settled = threading.Event()
+        worker.settle, worker.is_settled = settled.set, settled.is_set
+        await worker.run_together(desk.work, "a")
+        assert settled.wait(20)  # meanwhile the loop stands still
 
     play(scene)
 

@@ -26,7 +26,10 @@ T = TypeVar("T")
 
 MOST_TOGETHER = 32
 """Calls that are done together at most, so that others have their turn."""
-
+PASSING_ON = 0.002
+"""Seconds the event loop may take to pass answers on before what they left behind is settled: both want one GIL."""
+_TURNS = 3
+"""Of the loop, until an outcome has become bytes on their way: a task wakes up, it writes, the loop sends."""
 
 Together = Callable[[list[Any]], Sequence[Any]]
 """Does several things at once, and gives for each, in order, its result or what it raised."""
@@ -51,6 +54,8 @@ class Worker:
         self._is_closed = False
         self.settle: Callable[[], object] = lambda: None
         """Called after the outcomes of each job were handed out: what need not be waited for."""
+        self.is_settled: Callable[[], bool] = lambda: True
+        """Whether `settle` has nothing to do."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -92,12 +97,16 @@ class Worker:
     def _work(self) -> None:
         while jobs := self._take():
             wanted = [job for job in jobs if not job.future.cancelled()]
-            _tell([job.future for job in wanted], _do(wanted))
-            self._settle()
-            del jobs, wanted  # an answer may be large, and the next call far
+            outcomes = _do(wanted)
+            passed_on = None if self.waiting or self.is_settled() else threading.Event()
+            _tell([job.future for job in wanted], outcomes, passed_on)
+            self._settle(passed_on)
+            del jobs, wanted, outcomes  # an answer may be large, and the next call far
 
-    def _settle(self) -> None:
+    def _settle(self, passed_on: threading.Event | None) -> None:
         try:
+            if passed_on is not None:
+                passed_on.wait(PASSING_ON)
             self.settle()
         except Exception:
             log.exception("what was answered could not be settled")
@@ -134,8 +143,10 @@ def _do(jobs: list[_Job]) -> Sequence[Any]:
         return [error] * len(jobs)
 
 
-def _tell(futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[Any]) -> None:
-    """Hands out the outcomes, to each event loop at once."""
+def _tell(
+    futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[Any], passed_on: threading.Event | None
+) -> None:
+    """Hands out the outcomes, to each event loop at once, which says when it has `passed_on` what it was given."""
     told = list(zip(futures, outcomes, strict=True))
     for future, outcome in told:
         if isinstance(future, Future):
@@ -143,9 +154,17 @@ def _tell(futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[A
     awaited = [(future, outcome) for future, outcome in told if isinstance(future, asyncio.Future)]
     for loop, some in groupby(awaited, lambda one: one[0].get_loop()):
         with suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(_settle_all, list(some))
+            loop.call_soon_threadsafe(_settle_all, list(some), loop, passed_on)
 
 
-def _settle_all(told: list[tuple[asyncio.Future[Any], Any]]) -> None:
+def _settle_all(
+    told: list[tuple[asyncio.Future[Any], Any]], loop: asyncio.AbstractEventLoop, passed_on: threading.Event | None
+) -> None:
     for future, outcome in told:
         settle([future], outcome)
+    if passed_on is not None:
+        _call_after(_TURNS, loop, passed_on.set)
+
+
+def _call_after(turns: int, loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    loop.call_soon(_call_after, turns - 1, loop, call) if turns else call()
