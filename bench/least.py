@@ -14,7 +14,7 @@ import threading
 from queue import SimpleQueue
 from typing import cast
 
-from thrum.daemon import eventloop
+from thrum import eventloop
 from thrum.daemon.app import TURN
 
 _Job = tuple["asyncio.Future[None]", bytes]

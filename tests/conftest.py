@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 import pytest
@@ -109,3 +110,11 @@ def engine(repository):
     opened = kit.set_up(repository)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loops(request, monkeypatch):
+    """The event loop is uvloop's, or Python's own as where there is no uvloop."""
+    if request.param == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    return str(request.param)

@@ -38,14 +38,6 @@ def command(place: Place, *extra: str) -> list[str]:
     return [sys.executable, "-P", CHILD, place.worktree or place.common_dir, *extra]
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
-def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The event loop is uvloop's, or Python's own as where there is no uvloop."""
-    if request.param == "asyncio":
-        monkeypatch.setitem(sys.modules, "uvloop", None)
-    return str(request.param)
-
-
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Waits for `condition`, patiently."""
     async with asyncio.timeout(seconds):

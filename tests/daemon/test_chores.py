@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import kit
-from thrum.daemon import chores, eventloop, offspring
+from thrum import eventloop
+from thrum.daemon import chores, offspring
 from thrum.daemon.feed import Feed
 from thrum.daemon.pace import Pace
 from thrum.daemon.tails import Tails

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests import kit
+from thrum import eventloop
 from thrum.core import clock
-from thrum.daemon import eventloop
 from thrum.daemon.contexts import Contexts
 from thrum.daemon.tasks import Tasks
 from thrum.git import context, evidence

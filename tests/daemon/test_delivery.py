@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests import kit
+from thrum import eventloop
 from thrum.config import Settings
-from thrum.daemon import eventloop
 from thrum.daemon.delivery import Delivery
 from thrum.daemon.dispatch import Conversation, Dispatcher
 from thrum.daemon.feed import Feed

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import thrum
+from thrum import eventloop
 from thrum.caller import Claim
-from thrum.daemon import eventloop
 from thrum.daemon.dispatch import Conversation, read_claim
 from thrum.daemon.postponed import LIFETIME, MOST, Call, Postponed
 from thrum.errors import BadParams, DaemonError

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from thrum.daemon import eventloop
+from thrum import eventloop
 from thrum.daemon.feed import Feed
 from thrum.errors import DaemonError
 

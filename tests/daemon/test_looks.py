@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
+from thrum import eventloop
 from thrum.caller import Claim
-from thrum.daemon import eventloop
 from thrum.daemon.feed import Feed
 from thrum.daemon.looks import Looks, question
 from thrum.daemon.worker import Worker

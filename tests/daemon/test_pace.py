@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from thrum.daemon import eventloop
+from thrum import eventloop
 from thrum.daemon import pace as pace_module
 from thrum.daemon.pace import Pace, Sync
 from thrum.errors import DaemonError, RemoteError

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from thrum.daemon import eventloop, unix
+from thrum import eventloop
+from thrum.daemon import unix
 from thrum.daemon.unix import Server
 from thrum.errors import StorageError
 

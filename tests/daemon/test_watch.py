@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests import kit
-from thrum.daemon import eventloop, watch
+from thrum import eventloop
+from thrum.daemon import watch
 from thrum.daemon.watch import Callbacks, Watch, agree
 from thrum.git.place import Place, find
 

@@ -15,8 +15,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from thrum import eventloop
 from thrum.core.jsonrpc import LARGEST_BATCH, LONGEST_LINE
-from thrum.daemon import eventloop, loopback, websocket
+from thrum.daemon import loopback, websocket
 from thrum.daemon.gate import Gate
 from thrum.daemon.guest import Guest
 from thrum.daemon.tokens import Tokens

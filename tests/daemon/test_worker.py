@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from thrum.daemon import eventloop
+from thrum import eventloop
 from thrum.daemon import worker as module
 from thrum.daemon.worker import MOST_TOGETHER, Worker
 

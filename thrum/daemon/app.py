@@ -16,9 +16,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import thrum
+from thrum import eventloop
 from thrum.caller import Claim
 from thrum.config import Settings
-from thrum.daemon import condition, eventloop, logfile, offspring
+from thrum.daemon import condition, logfile, offspring
 from thrum.daemon.chores import Chores
 from thrum.daemon.dispatch import Dispatcher, RunCli
 from thrum.daemon.errands import Errands

@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 def run(main: Coroutine[None, None, T]) -> T:
     """Runs `main` to its end in a new loop, as `asyncio.run` does."""
-    with asyncio.Runner(loop_factory=_factory()) as runner:
+    with asyncio.Runner(loop_factory=factory()) as runner:
         return runner.run(main)
 
 
-def _factory() -> type[asyncio.AbstractEventLoop] | None:
-    """None stands for Python's own."""
+def factory() -> type[asyncio.AbstractEventLoop] | None:
+    """What makes a loop; None stands for Python's own."""
     try:
         from uvloop import Loop
     except ImportError:  # no wheel for this platform

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from thrum.daemon import eventloop
+from thrum import eventloop
 
 
 async def kind() -> str:
