@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from thrum.errors import GitError
 from thrum.git.branch import REF
 from thrum.git.libgit import LibgitObjects
-from thrum.git.objects import BLOB, TREE, Entry, Objects, decode_tree, encode_tree, open_objects
+from thrum.git.objects import BLOB, TREE, Entry, Objects, decode_tree, encode_tree, open_objects, split_tree
 from thrum.git.plumbing import PlumbingObjects
 
 from .kit import git, make
@@ -298,5 +300,19 @@ def test_damaged_trees_are_git_errors() -> None:
     good = encode_tree({"a": Entry(BLOB, MISSING)})
     assert decode_tree(good, 20) == {"a": Entry(BLOB, MISSING)}
     for bad in (good[:-1], b"100644 a", b"x a\0" + bytes(20), b"100644\0" + bytes(20), b" a\0" + bytes(20)):
-        with pytest.raises(GitError):
-            decode_tree(bad, 20)
+        for read in (decode_tree, split_tree):
+            with pytest.raises(GitError):
+                read(bad, 20)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1),
+        st.sampled_from([BLOB, TREE, 0o120000]),
+    )
+)
+def test_the_rows_of_a_tree_are_its_entries(modes: dict[str, int]) -> None:
+    data = encode_tree({name: Entry(mode, f"{number:040x}") for number, (name, mode) in enumerate(modes.items())})
+    rows = split_tree(data, 20)
+    assert b"".join(rows) == data and len(rows) == len(modes)
+    assert [name for row in rows for name in decode_tree(row, 20)] == list(decode_tree(data, 20))

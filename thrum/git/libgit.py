@@ -11,7 +11,7 @@ from pygit2.enums import ObjectType
 
 from thrum.errors import GitError
 from thrum.git.locks import ContendedError, remove_unreadable, with_patience
-from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tree, missing
+from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tree, missing, split_tree
 
 pygit2.settings.enable_fsync_gitdir(True)  # off by default: a power cut would take the branch
 
@@ -38,7 +38,25 @@ class Trees:
         return dict(known)
 
 
-_OURS = Trees(50_000)
+class Rows:
+    """Trees as the rows they consist of; those that the last comparisons needed are kept in mind."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, frozenset[bytes]] = {}
+        self._needed: dict[str, frozenset[bytes]] = {}
+
+    def recall(self, tree: str, read: Callable[[], frozenset[bytes]]) -> frozenset[bytes]:
+        """The tree's rows."""
+        if tree not in self._needed:
+            self._needed[tree] = self._kept[tree] if tree in self._kept else read()
+        return self._needed[tree]
+
+    def forget(self) -> None:
+        """Keeps what was needed since the last call, and nothing else."""
+        self._kept, self._needed = self._needed, {}
+
+
+_TREES = Trees(50_000)
 
 
 def accepts(common_dir: str) -> bool:
@@ -53,9 +71,8 @@ def accepts(common_dir: str) -> bool:
 class LibgitObjects:
     """`Objects` over one libgit2 repository; use one per thread, it opens in 0.1 ms. Raises GitError."""
 
-    def __init__(self, common_dir: str, trees: Trees = _OURS) -> None:
-        """`trees`: where those that are read are kept in mind."""
-        self.common_dir, self._trees = common_dir, trees
+    def __init__(self, common_dir: str) -> None:
+        self.common_dir = common_dir
         try:
             self.repository = pygit2.Repository(common_dir)
         except _TROUBLE as error:
@@ -86,9 +103,28 @@ class LibgitObjects:
         return self._read(commit, ObjectType.COMMIT)
 
     def entries(self, tree: str) -> dict[str, Entry]:
-        if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
-            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
-        return self._trees.recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
+        self._check_size(tree)
+        return _TREES.recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
+
+    def differences(self, old: str, new: str, known: Rows) -> dict[str, tuple[int, int]]:
+        """The paths of files that differ between two trees, and their modes in each; 0 where they are not.
+
+        `known`: the trees that need not be read again.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        waiting: list[tuple[str, str | None, str | None]] = [("", old, new)]
+        while waiting:
+            prefix, *trees = waiting.pop()
+            rows = [self._rows(tree, known) if tree else frozenset[bytes]() for tree in trees]
+            before, after = (decode_tree(b"".join(some), 20) for some in (rows[0] - rows[1], rows[1] - rows[0]))
+            for name in before.keys() | after.keys():
+                was, now = before.get(name), after.get(name)
+                modes = _file_mode(was), _file_mode(now)
+                if any(modes):
+                    found[prefix + name] = modes
+                if _subtree(was) or _subtree(now):
+                    waiting.append((f"{prefix}{name}/", _subtree(was), _subtree(now)))
+        return found
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, ObjectType.BLOB)
@@ -143,6 +179,14 @@ class LibgitObjects:
             return str(self.repository.lookup_reference(ref).resolve().target)
         return None
 
+    def _rows(self, tree: str, known: Rows) -> frozenset[bytes]:
+        self._check_size(tree)
+        return known.recall(tree, lambda: frozenset(split_tree(self._read(tree, ObjectType.TREE), 20)))
+
+    def _check_size(self, tree: str) -> None:
+        if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
+            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
+
     def _expect(self, oid: str, kind: ObjectType) -> int:
         """The object's size; raises GitError when it is not there or of another kind."""
         with _reading(oid):
@@ -163,6 +207,14 @@ class LibgitObjects:
             return str(self.repository.odb.write(kind, data))
         except _TROUBLE as error:
             raise GitError(f"git object could not be written: {error}", "check the disk: full or read-only?") from error
+
+
+def _file_mode(entry: Entry | None) -> int:
+    return 0 if entry is None or entry.is_tree else entry.mode
+
+
+def _subtree(entry: Entry | None) -> str | None:
+    return entry.oid if entry is not None and entry.is_tree else None
 
 
 @contextlib.contextmanager

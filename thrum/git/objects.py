@@ -112,7 +112,16 @@ def decode_tree(data: bytes, oid_size: int) -> dict[str, Entry]:
     return entries
 
 
+def split_tree(data: bytes, oid_size: int) -> list[bytes]:
+    """The rows of a tree, each as it stands there. Raises GitError for what is no tree."""
+    rows = _WHOLE_ROWS[oid_size].findall(data)
+    if sum(map(len, rows)) != len(data):
+        raise GitError("a tree object is damaged", "run `git fsck`")
+    return rows
+
+
 _ROWS = {size: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
+_WHOLE_ROWS = {size: re.compile(rb"[0-7]{1,7} [^\0]*\0.{%d}" % size, re.DOTALL) for size in (20, 32)}
 
 
 def encode_name(name: str) -> bytes:

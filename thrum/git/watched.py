@@ -11,12 +11,11 @@ import threading
 import time
 from collections.abc import Iterable
 
-from thrum.git import branch as branches
 from thrum.git import context, evidence
 from thrum.git.context import Commit, Context
 from thrum.git.evidence import RULES, CannotTellError, Evidence
 from thrum.git.glance import Index
-from thrum.git.libgit import LibgitObjects, Trees, accepts
+from thrum.git.libgit import LibgitObjects, Rows, accepts
 from thrum.git.objects import COMMIT
 from thrum.git.place import Place
 from thrum.vigil import Vigil
@@ -24,7 +23,6 @@ from thrum.vigil import Vigil
 MOST = 64
 """Files looked at one by one; when more may have changed, git looks."""
 _BRANCH = "refs/heads/"
-_MOST_ENTRIES = 200_000  # of trees that are kept in mind: the next commit's are mostly the same
 _TICK = 0.02
 """Seconds, longer than the clock of any file system that can be watched needs to go on."""
 _TRIES = 5
@@ -41,8 +39,7 @@ class Watched:
         if top is None or not accepts(place.common_dir):
             raise CannotTellError("no worktree, or a repository of a kind of its own")
         self._place, self._top, self._lock = place, top, threading.Lock()
-        self._vigil = Vigil(top)
-        self._trees = Trees(_MOST_ENTRIES)
+        self._vigil, self._rows = Vigil(top), Rows()
         try:
             self._learn(began)
         except BaseException:
@@ -101,13 +98,13 @@ class Watched:
     def _renew(self, touched: frozenset[str]) -> None:
         """Works out what is so now."""
         pointers = self._look_at_pointers()
-        objects = LibgitObjects(self._place.common_dir, self._trees)
+        objects = LibgitObjects(self._place.common_dir)
         try:
             head = objects.head(_BRANCH + self._branch)
             if head is None or self._tree is None:
                 raise CannotTellError("something is staged")
             tree = objects.tree_of(head)
-            moved = _moved(objects, self._tree, tree)
+            moved = self._moved(objects, self._tree, tree)
             uncommitted = self._judge(tree, touched, moved)
             commits, changed = self._history(objects, head, tree, moved)
         finally:
@@ -120,6 +117,7 @@ class Watched:
         )  # fmt: skip
         self._pointers, self._tree = pointers, tree
         self._vigil.forget(touched)
+        self._rows.forget()
 
     def _judge(self, tree: str, touched: frozenset[str], moved: dict[str, bool]) -> list[str]:
         """The uncommitted files: of those known before, those touched, and those that a commit changed."""
@@ -171,7 +169,14 @@ class Watched:
             return [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits], list(changed)
         newest = Commit(sha=head, message=subject, files=_told(moved))
         others = before["unmerged_commits"][: context.LIMIT_COMMITS - 1]
-        return [newest, *others], _told(_moved(objects, objects.tree_of(base), tree))
+        return [newest, *others], _told(self._moved(objects, objects.tree_of(base), tree))
+
+    def _moved(self, objects: LibgitObjects, old: str, new: str) -> dict[str, bool]:
+        """The paths that differ between two trees, and whether they are in the new one. Raises CannotTellError, GitError."""
+        changes = objects.differences(old, new, self._rows) if old != new else {}
+        if any(COMMIT in modes for modes in changes.values()):
+            raise CannotTellError("a submodule")
+        return {path: bool(after) for path, (_, after) in changes.items()}
 
     def _watch_all(self, values: dict[str, str]) -> bool:
         """Whether contents in the worktree are what git keeps of them."""
@@ -257,16 +262,6 @@ def _has_other_names(path: str) -> bool:
         return os.lstat(path).st_nlink > 1
     except OSError:
         return False
-
-
-def _moved(objects: LibgitObjects, old: str, new: str) -> dict[str, bool]:
-    """The paths that differ between two trees, and whether they are in the new one. Raises CannotTellError, GitError."""
-    if old == new:
-        return {}
-    changes = branches.changes(objects, old, new)
-    if any(entry is not None and entry.mode == COMMIT for change in changes.values() for entry in change):
-        raise CannotTellError("a submodule")
-    return {path: after is not None for path, (_, after) in changes.items()}
 
 
 def _told(paths: Iterable[str]) -> list[str]:
