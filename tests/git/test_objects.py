@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from thrum.errors import GitError
 from thrum.git.branch import REF
 from thrum.git.libgit import LibgitObjects
-from thrum.git.objects import BLOB, TREE, Entry, Objects, decode_tree, encode_tree, open_objects, split_tree
+from thrum.git.objects import (
+    BLOB,
+    TREE,
+    Entry,
+    NamedTwiceError,
+    Objects,
+    decode_tree,
+    encode_tree,
+    open_objects,
+    split_tree,
+)
 from thrum.git.plumbing import PlumbingObjects
 
 from .kit import git, make
@@ -314,5 +324,13 @@ def test_damaged_trees_are_git_errors() -> None:
 def test_the_rows_of_a_tree_are_its_entries(modes: dict[str, int]) -> None:
     data = encode_tree({name: Entry(mode, f"{number:040x}") for number, (name, mode) in enumerate(modes.items())})
     rows = split_tree(data, 20)
-    assert b"".join(rows) == data and len(rows) == len(modes)
-    assert [name for row in rows for name in decode_tree(row, 20)] == list(decode_tree(data, 20))
+    assert len(rows) == len(modes) and all(row in data for row in rows)
+    assert dict(item for row in rows for item in decode_tree(row, 20).items()) == decode_tree(data, 20)
+
+
+def test_a_name_that_stands_twice_is_told() -> None:
+    one, two = (encode_tree({"a": Entry(mode, MISSING)}) for mode in (BLOB, TREE))
+    assert split_tree(one, 20) == {one} and split_tree(b"", 20) == frozenset()
+    for twice in (one + two, one + one):
+        with pytest.raises(NamedTwiceError):
+            split_tree(twice, 20)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from thrum.errors import GitError
 from thrum.git.command import run
-from thrum.git.objects import BLOB, TREE, Entry, Objects
+from thrum.git.objects import BLOB, TREE, Entry, NamedTwiceError, Objects, decode_tree
 from thrum.git.place import Place
 
 BRANCH = "a-sync"
@@ -167,11 +167,28 @@ class _Comparison:
         if old == new:
             return
         self.counter.take(0, depth)
-        before = self.objects.entries(old) if old else {}
-        after = self.objects.entries(new) if new else {}
-        self.counter.take(len(before) + len(after), depth)
-        for name in sorted({name for name, _ in before.items() ^ after.items()}):
+        before, after = self._differing(old, new, depth)
+        for name in sorted(before.keys() | after.keys()):
             self._entries(before.get(name), after.get(name), prefix + name, depth)
+
+    def _differing(self, old: str | None, new: str | None, depth: int) -> tuple[dict[str, Entry], dict[str, Entry]]:
+        """The entries of either tree that are not in the other: only rows that differ are taken apart."""
+        try:
+            before, after = (self.objects.rows(tree) if tree else frozenset[bytes]() for tree in (old, new))
+        except NamedTwiceError:
+            return self._differing_entries(old, new, depth)
+        self.counter.take(len(before) + len(after), depth)
+        oid_size = len(old or new or "") // 2
+        gone, come = (decode_tree(b"".join(rows), oid_size) for rows in (before - after, after - before))
+        return gone, come
+
+    def _differing_entries(
+        self, old: str | None, new: str | None, depth: int
+    ) -> tuple[dict[str, Entry], dict[str, Entry]]:
+        before, after = (self.objects.entries(tree) if tree else {} for tree in (old, new))
+        self.counter.take(len(before) + len(after), depth)
+        same = before.items() & after.items()
+        return dict(before.items() - same), dict(after.items() - same)
 
     def _entries(self, before: Entry | None, after: Entry | None, path: str, depth: int) -> None:
         old_leaf = None if before is None or before.is_tree else before

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from typing import Generic, TypeVar
 
 import pygit2
 from pygit2.enums import ObjectType
@@ -15,19 +16,20 @@ from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tre
 
 pygit2.settings.enable_fsync_gitdir(True)  # off by default: a power cut would take the branch
 
+T = TypeVar("T", bound=Sized)
 _TROUBLE = (pygit2.GitError, KeyError, ValueError, OSError)
 
 
-class Trees:
+class Trees(Generic[T]):
     """Trees that were read, as long as they are few entries in all. A tree's name says what is in it, wherever it is."""
 
     def __init__(self, most: int) -> None:
         """`most`: entries that are kept; when there would be more, all are forgotten."""
         self._most, self._size = most, 0
-        self._known: dict[str, dict[str, Entry]] = {}
+        self._known: dict[str, T] = {}
 
-    def recall(self, tree: str, read: Callable[[], dict[str, Entry]]) -> dict[str, Entry]:
-        """The tree's entries; a copy, as callers may change them."""
+    def recall(self, tree: str, read: Callable[[], T]) -> T:
+        """What `read` gives of the tree, which nobody may change."""
         known = self._known.get(tree)
         if known is None:
             known = read()
@@ -35,28 +37,11 @@ class Trees:
                 self._known, self._size = {}, 0
             self._known[tree] = known
             self._size += len(known)
-        return dict(known)
+        return known
 
 
-class Rows:
-    """Trees as the rows they consist of; those that the last comparisons needed are kept in mind."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, frozenset[bytes]] = {}
-        self._needed: dict[str, frozenset[bytes]] = {}
-
-    def recall(self, tree: str, read: Callable[[], frozenset[bytes]]) -> frozenset[bytes]:
-        """The tree's rows."""
-        if tree not in self._needed:
-            self._needed[tree] = self._kept[tree] if tree in self._kept else read()
-        return self._needed[tree]
-
-    def forget(self) -> None:
-        """Keeps what was needed since the last call, and nothing else."""
-        self._kept, self._needed = self._needed, {}
-
-
-_TREES = Trees(50_000)
+_ENTRIES: Trees[dict[str, Entry]] = Trees(50_000)
+_ROWS: Trees[frozenset[bytes]] = Trees(50_000)
 
 
 def accepts(common_dir: str) -> bool:
@@ -103,28 +88,10 @@ class LibgitObjects:
         return self._read(commit, ObjectType.COMMIT)
 
     def entries(self, tree: str) -> dict[str, Entry]:
-        self._check_size(tree)
-        return _TREES.recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20))
+        return dict(_ENTRIES.recall(tree, lambda: decode_tree(self._tree(tree), 20)))
 
-    def differences(self, old: str, new: str, known: Rows) -> dict[str, tuple[int, int]]:
-        """The paths of files that differ between two trees, and their modes in each; 0 where they are not.
-
-        `known`: the trees that need not be read again.
-        """
-        found: dict[str, tuple[int, int]] = {}
-        waiting: list[tuple[str, str | None, str | None]] = [("", old, new)]
-        while waiting:
-            prefix, *trees = waiting.pop()
-            rows = [self._rows(tree, known) if tree else frozenset[bytes]() for tree in trees]
-            before, after = (decode_tree(b"".join(some), 20) for some in (rows[0] - rows[1], rows[1] - rows[0]))
-            for name in before.keys() | after.keys():
-                was, now = before.get(name), after.get(name)
-                modes = _file_mode(was), _file_mode(now)
-                if any(modes):
-                    found[prefix + name] = modes
-                if _subtree(was) or _subtree(now):
-                    waiting.append((f"{prefix}{name}/", _subtree(was), _subtree(now)))
-        return found
+    def rows(self, tree: str) -> frozenset[bytes]:
+        return _ROWS.recall(tree, lambda: split_tree(self._tree(tree), 20))
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, ObjectType.BLOB)
@@ -179,13 +146,10 @@ class LibgitObjects:
             return str(self.repository.lookup_reference(ref).resolve().target)
         return None
 
-    def _rows(self, tree: str, known: Rows) -> frozenset[bytes]:
-        self._check_size(tree)
-        return known.recall(tree, lambda: frozenset(split_tree(self._read(tree, ObjectType.TREE), 20)))
-
-    def _check_size(self, tree: str) -> None:
+    def _tree(self, tree: str) -> bytes:
         if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
             raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
+        return self._read(tree, ObjectType.TREE)
 
     def _expect(self, oid: str, kind: ObjectType) -> int:
         """The object's size; raises GitError when it is not there or of another kind."""
@@ -207,14 +171,6 @@ class LibgitObjects:
             return str(self.repository.odb.write(kind, data))
         except _TROUBLE as error:
             raise GitError(f"git object could not be written: {error}", "check the disk: full or read-only?") from error
-
-
-def _file_mode(entry: Entry | None) -> int:
-    return 0 if entry is None or entry.is_tree else entry.mode
-
-
-def _subtree(entry: Entry | None) -> str | None:
-    return entry.oid if entry is not None and entry.is_tree else None
 
 
 @contextlib.contextmanager

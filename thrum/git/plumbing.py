@@ -12,7 +12,7 @@ from typing import IO
 from thrum.errors import GitError
 from thrum.git.command import DURABLE, SAFE, Result, clean_env, run
 from thrum.git.locks import ContendedError, remove_unreadable, with_patience
-from thrum.git.objects import AUTHOR, COMMIT, TREE, TREE_LIMIT, Entry, decode_tree, encode_name, missing
+from thrum.git.objects import AUTHOR, COMMIT, TREE, TREE_LIMIT, Entry, decode_tree, encode_name, missing, split_tree
 
 LOCAL = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would otherwise go to the network for a missing object
@@ -54,9 +54,10 @@ class PlumbingObjects:
         return self._headers.ask(f"{commit}^{{tree}}").oid
 
     def entries(self, tree: str) -> dict[str, Entry]:
-        if self._expect(tree, "tree") > TREE_LIMIT:
-            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
-        return decode_tree(self._contents.ask(tree).data, self.oid_size)
+        return decode_tree(self._tree(tree), self.oid_size)
+
+    def rows(self, tree: str) -> frozenset[bytes]:
+        return split_tree(self._tree(tree), self.oid_size)
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, "blob")
@@ -113,6 +114,11 @@ class PlumbingObjects:
         if any(sign in result.err for sign in _MOVED):
             return False
         raise ContendedError(result.err.strip())
+
+    def _tree(self, tree: str) -> bytes:
+        if self._expect(tree, "tree") > TREE_LIMIT:
+            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
+        return self._contents.ask(tree).data
 
     def _expect(self, oid: str, kind: str) -> int:
         found = self._headers.ask(oid)

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterable
 
+from thrum.git import branch as branches
 from thrum.git import context, evidence
 from thrum.git.context import Commit, Context
 from thrum.git.evidence import RULES, CannotTellError, Evidence
 from thrum.git.glance import Index
-from thrum.git.libgit import LibgitObjects, Rows, accepts
+from thrum.git.libgit import LibgitObjects, accepts
 from thrum.git.objects import COMMIT
 from thrum.git.place import Place
 from thrum.vigil import Vigil
@@ -39,7 +40,7 @@ class Watched:
         if top is None or not accepts(place.common_dir):
             raise CannotTellError("no worktree, or a repository of a kind of its own")
         self._place, self._top, self._lock = place, top, threading.Lock()
-        self._vigil, self._rows = Vigil(top), Rows()
+        self._vigil = Vigil(top)
         try:
             self._learn(began)
         except BaseException:
@@ -104,7 +105,7 @@ class Watched:
             if head is None or self._tree is None:
                 raise CannotTellError("something is staged")
             tree = objects.tree_of(head)
-            moved = self._moved(objects, self._tree, tree)
+            moved = _moved(objects, self._tree, tree)
             uncommitted = self._judge(tree, touched, moved)
             commits, changed = self._history(objects, head, tree, moved)
         finally:
@@ -117,7 +118,6 @@ class Watched:
         )  # fmt: skip
         self._pointers, self._tree = pointers, tree
         self._vigil.forget(touched)
-        self._rows.forget()
 
     def _judge(self, tree: str, touched: frozenset[str], moved: dict[str, bool]) -> list[str]:
         """The uncommitted files: of those known before, those touched, and those that a commit changed."""
@@ -169,14 +169,7 @@ class Watched:
             return [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits], list(changed)
         newest = Commit(sha=head, message=subject, files=_told(moved))
         others = before["unmerged_commits"][: context.LIMIT_COMMITS - 1]
-        return [newest, *others], _told(self._moved(objects, objects.tree_of(base), tree))
-
-    def _moved(self, objects: LibgitObjects, old: str, new: str) -> dict[str, bool]:
-        """The paths that differ between two trees, and whether they are in the new one. Raises CannotTellError, GitError."""
-        changes = objects.differences(old, new, self._rows) if old != new else {}
-        if any(COMMIT in modes for modes in changes.values()):
-            raise CannotTellError("a submodule")
-        return {path: bool(after) for path, (_, after) in changes.items()}
+        return [newest, *others], _told(_moved(objects, objects.tree_of(base), tree))
 
     def _watch_all(self, values: dict[str, str]) -> bool:
         """Whether contents in the worktree are what git keeps of them."""
@@ -262,6 +255,14 @@ def _has_other_names(path: str) -> bool:
         return os.lstat(path).st_nlink > 1
     except OSError:
         return False
+
+
+def _moved(objects: LibgitObjects, old: str, new: str) -> dict[str, bool]:
+    """The paths that differ between two trees, and whether they are in the new one. Raises CannotTellError, GitError."""
+    changes = branches.changes(objects, old, new) if old != new else {}
+    if any(entry is not None and entry.mode == COMMIT for change in changes.values() for entry in change):
+        raise CannotTellError("a submodule")
+    return {path: after is not None for path, (_, after) in changes.items()}
 
 
 def _told(paths: Iterable[str]) -> list[str]:
