@@ -49,14 +49,29 @@ def test_bad_parameters_are_told_before_anything_happens(engine, repository):
 def test_what_is_in_mind_is_told_at_once_and_git_is_never_asked_for_it(engine, repository):
     kit.hire(engine, repository, "ann")
     claim, found = Claim(cwd=str(repository), name="ann"), []
-    engine.contexts.glance = lambda place: found[0] if found else None
+    ask = ("agent.whoHas", {"file": "readme"}, claim)
+    engine.contexts.glance = lambda places: [found[0] for _ in places] if found else pytest.fail("nothing was read yet")
+    assert engine.call_at_once(*ask) is None
+    engine.call(*ask)
+    engine.contexts.glance = lambda places: found or None
     engine.contexts.look = lambda place: pytest.fail("git was asked")
     before = kit.files(engine.place.log_root)
-    assert engine.call_at_once("agent.whoHas", {"file": "readme"}, claim) is None
+    assert engine.call_at_once(*ask) is None
     assert kit.files(engine.place.log_root) == before
     found.append({"branch": "main", "uncommitted_files": ["readme"]})
-    told = engine.call_at_once("agent.whoHas", {"file": "readme"}, claim)
-    assert [holder["agent_id"] for holder in told["holders"]] == ["ann"]
+    assert [holder["agent_id"] for holder in engine.call_at_once(*ask)["holders"]] == ["ann"]
+
+
+def test_many_worktrees_are_not_looked_at_while_everybody_waits(engine, repository, tmp_path):
+    kit.hire(engine, repository, "ann")
+    claim = Claim(cwd=str(repository), name="ann")
+    engine.contexts.glance = lambda places: [engine.contexts.look(place) for place in places]
+    for number in range(4):
+        engine.call("agent.whoHas", {"file": "readme"}, claim)
+        assert engine.call_at_once("agent.whoHas", {"file": "readme"}, claim) is not None
+        kit.git(repository, "worktree", "add", "-q", str(tmp_path / f"w{number}"))
+    engine.call("agent.whoHas", {"file": "readme"}, claim)
+    assert engine.call_at_once("agent.whoHas", {"file": "readme"}, claim) is None
 
 
 def test_contexts_read_beside_are_the_ones_that_are_told(engine, repository):

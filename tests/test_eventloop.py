@@ -11,7 +11,7 @@ from thrum import eventloop
 
 
 async def kind() -> str:
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    return eventloop.kind()
 
 
 def test_the_fast_loop_is_taken_where_there_is_one(loops: str) -> None:

@@ -36,6 +36,15 @@ def send(ann):
     return send
 
 
+def test_what_is_answered_is_visible_when_it_is_settled(ann):
+    sends = [Call("message.send", {"content": "hello"}, Claim(cwd=ann.claim.cwd, name="ann"))]
+    assert ann.engine.is_settled
+    (sent,) = ann.engine.call_together(sends)
+    assert not ann.engine.is_settled and ann.engine.mail.get(sent["message_id"]) is None
+    ann.engine.settle()
+    assert ann.engine.is_settled and ann.engine.mail.get(sent["message_id"])
+
+
 def said(engine, name="ann"):
     """What is in the log of an agent, checked to be without a gap."""
     files = sorted(kit.files(f"{engine.place.log_root}/messages/{name}").items())

@@ -116,7 +116,7 @@ class Engine:
             return self._answer(wanted, arguments, claim, readings)
 
     def call_at_once(self, method: str, params: Json, claim: Claim) -> Any | None:
-        """As `call`, for a method that `reads_git`; None, and nothing has happened, when git has to be asked first."""
+        """As `call`, for a method that `reads_git`; None, and nothing has happened, when worktrees have to be read first."""
         readings = self.contexts.recall()
         return None if readings is None else self.call(method, params, claim, readings)
 

@@ -1,4 +1,4 @@
-"""The event loop: uvloop's, a third faster than Python's own, where it is installed."""
+"""The event loop: uvloop's, where it is installed; else Python's own, which is slower."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def factory() -> type[asyncio.AbstractEventLoop] | None:
     """What makes a loop; None stands for Python's own."""
     try:
         from uvloop import Loop
-    except ImportError:  # no wheel for this platform
+    except ImportError:
         return None
     return Loop
+
+
+def kind() -> str:
+    """Whose loop is running: `uvloop` or `asyncio`."""
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from thrum.core import clock, events
@@ -19,6 +19,10 @@ from thrum.store.roster import Roster
 
 Json = dict[str, Any]
 _FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
+
+
+FEW = 4
+"""Worktrees that are looked at without a thread of their own."""
 
 
 class Reading(NamedTuple):
@@ -39,13 +43,18 @@ class WorkContexts:
         self._place, self._origin, self._roster, self._ulids, self._say = place, origin, roster, ulids, state
         self.look: Callable[[Place], Mapping[str, Any]] = _ask_git
         """Gives the context of a worktree, on any thread; who remembers what it saw puts its own function here."""
-        self.glance: Callable[[Place], Mapping[str, Any] | None] = lambda place: None
-        """The same, if it takes no more than a moment to be sure of it; else None."""
+        self.glance: Callable[[Sequence[Place]], Sequence[Mapping[str, Any]] | None] = lambda places: None
+        """The same of several, if it takes no more than a moment to be sure of all; else None."""
+        self._worktrees = 0
+        """How many there were when all were read."""
 
     def read(self, wanted: list[Place] | None = None) -> list[Reading]:
         """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
+        if wanted is None:
+            wanted = places.worktrees(self._place)
+            self._worktrees = len(wanted)
         found = []
-        for place in wanted if wanted is not None else places.worktrees(self._place):
+        for place in wanted:
             agents = agents_of(place)
             if agents:
                 # A worktree that git cannot read must not hide what the others do.
@@ -54,16 +63,15 @@ class WorkContexts:
         return found
 
     def recall(self) -> list[Reading] | None:
-        """What `read` would give, if all of it is known without asking git; else None."""
-        found = []
-        for place in places.worktrees(self._place):
-            agents = agents_of(place)
-            if agents:
-                known = self.glance(place)
-                if known is None:
-                    return None
-                found.append(Reading(place, agents, dict(known)))
-        return found
+        """What `read` would give, if that takes no more than a moment; else None, as before the first `read`."""
+        if not 0 < self._worktrees <= FEW:
+            return None
+        agents = {place: agents_of(place) for place in places.worktrees(self._place)}
+        wanted = [place for place in agents if agents[place]]
+        found = self.glance(wanted)
+        if found is None:
+            return None
+        return [Reading(place, agents[place], dict(one)) for place, one in zip(wanted, found, strict=True)]
 
     def state(self, readings: list[Reading]) -> None:
         """States what changed of what agents work on."""

@@ -1,6 +1,9 @@
 """The short way through typer gives what the long way gives."""
 
+from typing import Annotated
+
 import pytest
+import typer
 
 from thrum.cli import app, plain
 from thrum.cli.commands import COMMANDS, Command
@@ -71,3 +74,36 @@ def test_options_that_are_left_out_are_asked_about_once(monkeypatch):
     for _ in range(3):
         read(command, ["hello"])
     assert len(asked) == len(quick)
+
+
+def lightened(function):
+    made = typer.Typer(add_completion=False)
+    made.command()(function)
+    return plain.lighten(typer.main.get_command(made))
+
+
+def test_a_value_that_a_command_may_change_is_made_anew_for_each_line():
+    def add(words: Annotated[list[str], typer.Option()] = []):  # noqa: B006
+        words.append("mine")
+
+    command = lightened(add)
+    for one in command.params:
+        one._runtime_param = None  # typer's own way makes lists
+    for _ in range(3):
+        words = command.make_context("x", []).params["words"]
+        assert words in ([], ())
+        add(words) if isinstance(words, list) else None
+
+
+def test_what_else_may_decide_is_asked_every_time(monkeypatch):
+    def say(word: Annotated[str, typer.Option()] = "usual", loud: Annotated[str, typer.Option(envvar="LOUD")] = ""):
+        return word, loud
+
+    command = lightened(say)
+    values = lambda **more: command.make_context("x", [], **more).params  # noqa: E731
+    assert values() == values() == {"word": "usual", "loud": ""}
+    assert values(default_map={"word": "mapped"})["word"] == "mapped"
+    monkeypatch.setenv("X_WORD", "around")
+    assert values(auto_envvar_prefix="X")["word"] == "around"
+    monkeypatch.setenv("LOUD", "yes")
+    assert values() == {"word": "usual", "loud": "yes"}

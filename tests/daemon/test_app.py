@@ -103,13 +103,14 @@ def test_a_v010_client_is_served(place: Place, wire: Callable[[], Wire]) -> None
     assert [message["message_id"] for message in listed["messages"]] == [sent["message_id"]]
 
 
-@pytest.mark.parametrize("extra", [(), ("plain",)], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize(("loop", "extra"), [("uvloop", ()), ("asyncio", ("plain",))])
 def test_a_wait_hears_a_message_at_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, extra: tuple[str, ...]
+    place: Place, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, loop: str, extra: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(lifecycle, "command", lambda place: command(place, *extra))
     wire: Callable[[], Wire] = request.getfixturevalue("wire")
     sender, waiter = wire(), wire()
+    assert sender("daemon.status")["loop"] == loop
     nadia = hire(sender, place, "nadia", "implementer")
     omar = hire(sender, place, "omar", "reviewer")
     waiter.send("message.wait", caller=omar, timeout=30)

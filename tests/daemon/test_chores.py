@@ -117,6 +117,24 @@ def test_our_children_can_be_ended() -> None:
     assert child.wait(10) < 0
 
 
+def test_questions_are_answered_from_what_the_daemon_knows(repository: Path) -> None:
+    async def check_up() -> None:
+        pass
+
+    async def scene() -> None:
+        engine, worker = kit.set_up(repository), Worker()
+        feed = Feed(asyncio.get_running_loop())
+        assert engine.contexts.glance([]) is None
+        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        assert engine.contexts.glance([]) == [] and engine.contexts.glance([engine.place]) is None
+        assert engine.contexts.look(engine.place)["branch"] == "main"
+        await at_work.close()
+        worker.close()
+        engine.close()
+
+    eventloop.run(scene())
+
+
 def test_our_objects_are_packed_when_they_become_many_and_never_without_gain(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

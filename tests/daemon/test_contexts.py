@@ -45,9 +45,9 @@ def test_what_was_looked_at_is_known_until_it_changes(repository: Path, reads: l
         assert known.look(here)["uncommitted_files"] == []
         await until(lambda: known._memory.recall(here))
         asked = len(reads)
-        assert known.look(here) == known.glance(here) and len(reads) == asked
+        assert [known.look(here)] == known.glance([here]) and len(reads) == asked
         (repository / "readme").write_text("changed")
-        assert known.glance(here) is None and len(reads) == asked
+        assert known.glance([here]) is None and len(reads) == asked
         assert (await asyncio.to_thread(known.look, here))["uncommitted_files"] == ["readme"]
         assert len(reads) == asked + 1
         await until(lambda: known._memory.recall(here))

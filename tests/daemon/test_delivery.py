@@ -83,7 +83,7 @@ def play(repository: Path, scene: Callable[[Hall], Awaitable[None]]) -> None:
         worker, feed = Worker(), Feed(asyncio.get_running_loop())
         engine = await worker.run(Engine, place.find(str(repository)), Settings(sync=False))
         engine.listeners.append(lambda news: feed.tell())
-        worker.settle = engine.settle
+        worker.leftovers = engine
         hall = Hall(engine, worker, feed, str(repository))
         try:
             async with asyncio.timeout(60):

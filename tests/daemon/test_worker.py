@@ -1,7 +1,11 @@
 """The engine's thread: one call at a time, and together what may be done together."""
 
 import asyncio
+import select
+import socket
 import threading
+import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -110,15 +114,22 @@ def test_who_is_gone_before_his_turn_is_left_out():
     play(scene)
 
 
+class Leftovers:
+    """Settled by what is to be done then."""
+
+    def __init__(self, settle):
+        self.is_settled, self._settle = False, settle
+
+    def settle(self):
+        if not self.is_settled:
+            self.is_settled = True
+            self._settle()
+
+
 def test_what_need_not_be_waited_for_comes_after_the_outcomes_and_before_the_next_job():
     async def scene(desk, worker):
         held = threading.Event()
-
-        def settle():
-            held.wait(10)
-            desk.rounds.append("settled")
-
-        worker.settle = settle
+        worker.leftovers = Leftovers(lambda: held.wait(10) and desk.rounds.append("settled"))
         assert await worker.run_together(desk.work, "a") == "A"
         later = asyncio.ensure_future(worker.run(desk.look))
         await asyncio.sleep(0.01)
@@ -130,21 +141,20 @@ def test_what_need_not_be_waited_for_comes_after_the_outcomes_and_before_the_nex
     play(scene)
 
 
-def test_what_need_not_be_waited_for_comes_when_the_loop_has_passed_the_outcomes_on(loops, monkeypatch):
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_what_need_not_be_waited_for_comes_when_the_answer_is_on_its_way(loops, monkeypatch, pause):
     monkeypatch.setattr(module, "PASSING_ON", 30.0)
 
     async def scene(desk, worker):
-        heard, seen = [], asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def settle():
-            desk.rounds.append(list(heard))
-            loop.call_soon_threadsafe(seen.set)
-
-        worker.settle, worker.is_settled = settle, lambda: ["A"] in desk.rounds
-        heard.append(await worker.run_together(desk.work, "a"))
-        await asyncio.wait_for(seen.wait(), 20)
-        assert desk.rounds == [["a"], ["A"]]
+        here, there = socket.socketpair()
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, sock=here)
+        arrived = Future()
+        worker.leftovers = Leftovers(lambda: arrived.set_result(select.select([there], [], [], 0)[0]))
+        answer = await worker.run_together(desk.work, "a")
+        time.sleep(pause)  # the worker has the interpreter meanwhile
+        transport.write(answer.encode())
+        assert await asyncio.wait_for(asyncio.wrap_future(arrived), 20) == [there]
+        transport.close(), there.close()
 
     play(scene)
 
@@ -152,16 +162,33 @@ def test_what_need_not_be_waited_for_comes_when_the_loop_has_passed_the_outcomes
 def test_a_loop_that_is_busy_is_not_waited_for(loops):
     async def scene(desk, worker):
         settled = threading.Event()
-        worker.settle, worker.is_settled = settled.set, settled.is_set
+        worker.leftovers = Leftovers(settled.set)
         await worker.run_together(desk.work, "a")
         assert settled.wait(20)  # meanwhile the loop stands still
 
     play(scene)
 
 
+def test_who_waits_for_his_turn_need_not_wait_for_the_loop(monkeypatch):
+    monkeypatch.setattr(module, "PASSING_ON", 30.0)
+
+    async def scene(desk, worker):
+        settled = threading.Event()
+        worker.leftovers = Leftovers(settled.set)
+        busy = asyncio.ensure_future(worker.run_together(lambda words: [desk.gate.wait(10)], "a"))
+        later = asyncio.ensure_future(worker.run(desk.look))
+        while worker.waiting < 1:
+            await asyncio.sleep(0.001)
+        desk.gate.set()
+        assert settled.wait(20)  # meanwhile the loop stands still
+        assert await busy and await later == "seen"
+
+    play(scene)
+
+
 def test_what_cannot_be_settled_stops_nobody():
     async def scene(desk, worker):
-        worker.settle = lambda: desk.fail("x")
+        worker.leftovers = Leftovers(lambda: desk.fail("x"))
         assert await worker.run_together(desk.work, "a") == "A"
         assert await worker.run(desk.look) == "seen"
 

@@ -62,7 +62,7 @@ class Member:
         self.held = self.holds()
         self._cursor = self.clone.engine.cursor()
         self._known = {fact[1] for fact in self.held if fact[0] == "message"}
-        self.heard = {}
+        self.heard, self._told = set(), {}
 
     def turn(self, step=0):
         """From now on it is this one's clock that everybody sees."""
@@ -104,9 +104,10 @@ class Member:
         for arrival in self.clone.engine.arrivals.since(self._cursor, until, self.name):
             if not arrival.edit:
                 author, event_id = self._claim(arrival.message_id)
-                said, now = (arrival.message_id, author), (until.generation, event_id)
-                assert self.heard.get(said) != now, f"told twice of {said}"
-                self.heard[said] = now
+                said = arrival.message_id, event_id
+                assert self._told.get(said) != until.generation, f"told twice of {said}"
+                self._told[said] = until.generation
+                self.heard.add((arrival.message_id, author))
         self._cursor = until
 
     def _claim(self, message_id):
@@ -178,7 +179,7 @@ class Member:
             (message_id, said.author)
             for message_id, said in oracle.messages.items()
             if said.is_for(self.name) and not said.is_deleted and message_id not in self._known
-        } - self.heard.keys()
+        } - self.heard
         assert not missed, f"arrived without a word: {missed}"
         self.hides({said.first for said in oracle.messages.values() if said.is_deleted})
 

@@ -210,11 +210,12 @@ def test_of_rows_of_one_name_the_last_one_counts(shared: LibgitObjects, old: lis
     leaves = [shared.write_blob(b"%d" % number) for number in range(3)]
     folders = [plant(shared, {f"f{number}": b"x"}) for number in range(3)]
 
-    def build(rows: list[Row]) -> str:
+    def build(rows: list[Row], zeros: int) -> str:
         entries = [(name, Entry(mode, (folders if mode == TREE else leaves)[of])) for name, mode, of in rows]
-        return str(shared.repository.odb.write(ObjectType.TREE, b"".join(encode_tree({n: e}) for n, e in entries)))
+        data = b"".join(encode_tree({name: entry}) for name, entry in entries)
+        return str(shared.repository.odb.write(ObjectType.TREE, b"0" * zeros + data))
 
-    before, after = build(old), build(new)
+    before, after = build(old, 0), build(new, 1 if new else 0)  # a mode may be written in two ways
     was, now = dict(walk(shared, before)), dict(walk(shared, after))
     wanted = {path: (was.get(path), now.get(path)) for path in was.keys() | now.keys()}
     assert changes(shared, before, after) == {path: both for path, both in wanted.items() if both[0] != both[1]}

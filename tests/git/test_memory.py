@@ -142,9 +142,9 @@ HARMLESS = ("nothing", "an ignored file", "our own files")
 
 def agree(known: Memory, place: Place) -> bool:
     """Whether something is remembered; it has to be what git says. What a glance tells is told without git, and no more."""
-    glanced, found = known.glance(place), known.recall(place)
+    glanced, found = known.glance([place]), known.recall(place)
     assert found is None or found == context.read(place)
-    assert glanced is None or glanced == found
+    assert glanced is None or glanced == [found]
     return found is not None
 
 
@@ -171,13 +171,17 @@ def test_no_series_of_deeds_leaves_a_memory_that_is_wrong(shop: str, seed: int) 
             known.learn(place)
 
 
-def test_a_glance_tells_what_a_few_files_prove(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, known = find(shop), Memory()
-    assert known.glance(place) is None
-    assert known.learn(place) and known.glance(place) == context.read(place)
-    monkeypatch.setattr(memory, "FEW", 3)
-    assert known.glance(place) is None and known.recall(place) is not None
-    monkeypatch.undo()
+def test_a_glance_tells_what_a_few_files_prove(repo: str, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there, known = find(shop), find(repo), Memory()
+    assert known.glance([]) == [] and known.glance([here]) is None
+    assert known.learn(here) and known.glance([here]) == [context.read(here)]
+    assert known.glance([here, there]) is None
+    assert known.learn(there) and known.glance([there, here]) == [context.read(there), context.read(here)]
+    sizes = [len(known._known[place].rests_on) for place in (here, there)]
+    monkeypatch.setattr(memory, "FEW", max(sizes))
+    assert known.glance([here]) and known.glance([there]) and known.glance([here, there]) is None
+    monkeypatch.setattr(evidence, "_stamp", lambda path: pytest.fail("a file was looked at"))
+    assert known.glance([here, there]) is None
 
 
 def test_what_changed_a_moment_ago_is_not_remembered(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,17 +142,20 @@ def test_a_folder_that_lost_its_last_tracked_file_is_told_as_a_folder(shop: str)
     watched.close()
 
 
-def test_a_glance_works_nothing_out_and_waits_for_nobody(shop: str) -> None:
+def test_a_glance_works_nothing_out_and_waits_for_nobody(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, known = find(shop), Memory()
-    assert known.learn(place) and known.glance(place) == context.read(place)
+    assert known.learn(place) and known.glance([place]) == [context.read(place)]
     watched, _ = known._watched[place]
     with watched._lock:
-        assert known.glance(place) is None
+        assert known.glance([place]) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "LONGEST", 0.0)
+        assert known.glance([place]) is None
     write(f"{shop}/src/cart.py", "two\n")
-    assert known.glance(place) is None
-    assert known.recall(place) == known.glance(place) == context.read(place)
+    assert known.glance([place]) is None
+    assert [known.recall(place)] == known.glance([place]) == [context.read(place)]
     git(shop, "config", "core.ignoreCase", "true")
-    assert known.glance(place) is None and place in known._watched
+    assert known.glance([place]) is None and place in known._watched
     assert known.recall(place) is None and place not in known._watched
 
 

@@ -158,7 +158,7 @@ class Daemon:
         sync = Sync(errands.has_remote, errands.run, errands.peek) if errands else None
         pace = Pace(sync, settings.interval, lambda: feed.listeners > 0)
         engine.serve()
-        worker.settle, worker.is_settled = engine.settle, lambda: engine.is_settled
+        worker.leftovers = engine
         engine.listeners.append(lambda news: _spread(loop, news, feed, pace))
         await worker.run(_warm_up, engine)
         dispatcher = Dispatcher(

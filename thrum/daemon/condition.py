@@ -7,6 +7,7 @@ import resource
 import sys
 from typing import Any
 
+from thrum import eventloop
 from thrum.daemon.pace import Pace
 from thrum.daemon.worker import Worker
 
@@ -14,9 +15,9 @@ Json = dict[str, Any]
 
 
 def describe(worker: Worker, pace: Pace, listeners: int, connections: int) -> Json:
-    """`{queues: {calls, listeners, connections}, memory_bytes, sync}`; `calls`: those that wait for the engine."""
+    """`{queues: {calls, listeners, connections}, memory_bytes, loop, sync}`; `calls`: those that wait for the engine."""
     queues = {"calls": worker.waiting, "listeners": listeners, "connections": connections}
-    return {"queues": queues, "memory_bytes": memory(), "sync": pace.as_json()}
+    return {"queues": queues, "memory_bytes": memory(), "loop": eventloop.kind(), "sync": pace.as_json()}
 
 
 def memory() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from thrum.caller import Claim
 from thrum.core import clock
@@ -33,9 +33,9 @@ class Contexts:
         self._memory = Memory()
         self._due: set[Place] = set()
 
-    def glance(self, place: Place) -> Context | None:
-        """The same as `look`, if it takes no more than a moment; else None."""
-        return self._memory.glance(place)
+    def glance(self, places: Sequence[Place]) -> Sequence[Context] | None:
+        """What `look` would give of each, if that takes no more than a moment; else None."""
+        return self._memory.glance(places)
 
     def look(self, place: Place) -> Context:
         """The context of a worktree now. On any thread. Raises GitError."""

@@ -84,7 +84,7 @@ class EngineLike(Protocol):
         """One call. Raises ThrumError."""
 
     def call_at_once(self, method: str, params: Json, claim: Claim) -> Any | None:
-        """One call of a method that reads git; None when git has to be asked first. Raises ThrumError."""
+        """One call of a method that reads git; None when worktrees have to be read first. Raises ThrumError."""
 
     def call_together(self, calls: Sequence[Call]) -> list[Any]:
         """Several calls of methods that join; for each its result or what it raised."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from queue import SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from thrum.daemon.tasks import settle
 
@@ -28,8 +28,8 @@ MOST_TOGETHER = 32
 """Calls that are done together at most, so that others have their turn."""
 PASSING_ON = 0.002
 """Seconds the event loop may take to pass answers on before what they left behind is settled: both want one GIL."""
-_TURNS = 3
-"""Of the loop, until an outcome has become bytes on their way: a task wakes up, it writes, the loop sends."""
+_TURNS = 2
+"""Of the loop, until an outcome has become bytes on their way: in the first a task wakes up and writes, then the loop sends."""
 
 Together = Callable[[list[Any]], Sequence[Any]]
 """Does several things at once, and gives for each, in order, its result or what it raised."""
@@ -44,6 +44,24 @@ class _Job(NamedTuple):
     what: Any = None
 
 
+class Leftovers(Protocol):
+    """What was begun by calls that are answered, on the worker's thread."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing left."""
+
+    def settle(self) -> None:
+        """Does what is left."""
+
+
+class _Nothing:
+    is_settled = True
+
+    def settle(self) -> None:
+        pass
+
+
 class Worker:
     """A queue in front of one thread, which never keeps the process from ending (a pool's thread would)."""
 
@@ -52,10 +70,8 @@ class Worker:
         self._next: _Job | None = None
         """What was taken from the queue and does not go together with what was before it."""
         self._is_closed = False
-        self.settle: Callable[[], object] = lambda: None
-        """Called after the outcomes of each job were handed out: what need not be waited for."""
-        self.is_settled: Callable[[], bool] = lambda: True
-        """Whether `settle` has nothing to do."""
+        self.leftovers: Leftovers = _Nothing()
+        """What jobs leave behind that need not be waited for: settled after the outcomes of each were handed out."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -98,7 +114,7 @@ class Worker:
         while jobs := self._take():
             wanted = [job for job in jobs if not job.future.cancelled()]
             outcomes = _do(wanted)
-            passed_on = None if self.waiting or self.is_settled() else threading.Event()
+            passed_on = None if self.waiting or self.leftovers.is_settled else threading.Event()
             _tell([job.future for job in wanted], outcomes, passed_on)
             self._settle(passed_on)
             del jobs, wanted, outcomes  # an answer may be large, and the next call far
@@ -107,7 +123,7 @@ class Worker:
         try:
             if passed_on is not None:
                 passed_on.wait(PASSING_ON)
-            self.settle()
+            self.leftovers.settle()
         except Exception:
             log.exception("what was answered could not be settled")
 
@@ -146,7 +162,7 @@ def _do(jobs: list[_Job]) -> Sequence[Any]:
 def _tell(
     futures: list[asyncio.Future[Any] | Future[Any]], outcomes: Sequence[Any], passed_on: threading.Event | None
 ) -> None:
-    """Hands out the outcomes, to each event loop at once, which says when it has `passed_on` what it was given."""
+    """Hands out the outcomes, to an event loop all at once, which says when it has `passed_on` what it was given."""
     told = list(zip(futures, outcomes, strict=True))
     for future, outcome in told:
         if isinstance(future, Future):

@@ -180,15 +180,14 @@ class _Comparison:
         self.counter.take(len(before) + len(after), depth)
         oid_size = len(old or new or "") // 2
         gone, come = (decode_tree(b"".join(rows), oid_size) for rows in (before - after, after - before))
-        return gone, come
+        return _without(gone, come), _without(come, gone)
 
     def _differing_entries(
         self, old: str | None, new: str | None, depth: int
     ) -> tuple[dict[str, Entry], dict[str, Entry]]:
         before, after = (self.objects.entries(tree) if tree else {} for tree in (old, new))
         self.counter.take(len(before) + len(after), depth)
-        same = before.items() & after.items()
-        return dict(before.items() - same), dict(after.items() - same)
+        return _without(before, after), _without(after, before)
 
     def _entries(self, before: Entry | None, after: Entry | None, path: str, depth: int) -> None:
         old_leaf = None if before is None or before.is_tree else before
@@ -198,6 +197,10 @@ class _Comparison:
         old_tree = before.oid if before and before.is_tree else None
         new_tree = after.oid if after and after.is_tree else None
         self._trees(old_tree, new_tree, path + "/", depth + 1)
+
+
+def _without(some: dict[str, Entry], others: dict[str, Entry]) -> dict[str, Entry]:
+    return {name: entry for name, entry in some.items() if others.get(name) != entry}
 
 
 def _walk(objects: Objects, tree: str, prefix: str, depth: int, counter: _Counter) -> Iterator[tuple[str, Entry]]:
