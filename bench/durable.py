@@ -33,21 +33,22 @@ def measure(root: str, env: dict[str, str], scale: Scale) -> Iterator[Row]:
         address = place.find(path).socket
         yield _sends("durable.one", address, path, root, 1, scale.sends, scale)
         yield _sends("durable.many", address, path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
-        with _least(root) as least:
-            yield _sends("durable.one.least", least, path, root, 1, scale.sends, scale)
-            yield _sends("durable.many.least", least, path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
+        for key, kind in (("least", ()), ("barest", ("sends",))):
+            with _least(f"{root}/{key}", *kind) as least:
+                yield _sends(f"durable.one.{key}", least, path, root, 1, scale.sends, scale)
+                yield _sends(f"durable.many.{key}", least, path, root, CONNECTIONS, scale.sends // 2 or 1, scale)
         yield from _burst(path, env, scale)
 
 
 @contextlib.contextmanager
-def _least(root: str) -> Iterator[str]:
-    """The socket of the least daemon there can be."""
-    line = (sys.executable, "-m", "bench.least", f"{root}/least.sock", f"{root}/least.jsonl")
+def _least(path: str, *kind: str) -> Iterator[str]:
+    """The socket of the least daemon there can be, of a kind."""
+    line = (sys.executable, "-m", "bench.least", f"{path}.sock", f"{path}.jsonl", *kind)
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE) as least:
         assert least.stdout
         least.stdout.readline()
         try:
-            yield f"{root}/least.sock"
+            yield f"{path}.sock"
         finally:
             least.kill()
 

@@ -54,6 +54,8 @@ ROWS: dict[str, Declared] = {
         "what a daemon does that only writes and flushes, one connection", "/s", "write + fdatasync"
     ),
     "durable.many.least": Declared("the same, 16 connections", "/s", "write + fdatasync x 16 at once"),
+    "durable.one.barest": Declared("the barest send that is one, one connection", "/s", "write + fdatasync"),
+    "durable.many.barest": Declared("the barest send that is one, 16 connections", "/s", "write + fdatasync x 16 at once"),
     "durable.processes": Declared("10 processes x 10 git-thrum send", "/s", f"{FLOOR}, 10 at once", Goal(share=0.6)),
     "durable.kept": Declared("of these 100 sends, stored", "of 100", "", Goal(least=100)),
     "rebuild.middle": Declared(
