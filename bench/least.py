@@ -1,9 +1,10 @@
 """The least that a daemon in Python does, of two kinds. No product of ours: what our daemon takes beyond these is its own.
 
-`python -m bench.least SOCKET FILE [sends]` listens until it is ended, and prints a line once it does. It reads a request as
-JSON, has a thread write and flush a line, and answers. What waits together is flushed together, as ours does it. With `sends` the
-line is a message: an event with its ids, in its canonical form, with the hash of the one before; its rows are filed after the
-answer. Nothing is checked, nobody is asked who speaks or who is meant, and nobody else may write.
+`python -m bench.least SOCKET FILE [sends]` listens until it is ended, and prints a line once it does. It reads a
+request as JSON, has a thread write and flush a line, and answers. What waits together is flushed together, as ours does
+it. With `sends` the line is a message: an event with its ids, in its canonical form, with the hash of the one before;
+its rows are filed after the answer. Nothing is checked, nobody is asked who speaks or who is meant, and nobody else may
+write.
 """
 
 from __future__ import annotations
