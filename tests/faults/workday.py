@@ -181,7 +181,7 @@ class Books:
 
     def leaves_no_litter(self) -> None:
         """Whatever the dead left is gone once somebody did the same things later; and the balance is right."""
-        scene.age([*scene.litter(self.repo), *scene.locks(self.repo + "/.git")])
+        scene.age([*scene.litter(self.repo), *scene.locks(self.repo + "/.git"), *self._locks_at_the_remote()])
         for log in Path(self.repo, ".git/thrum-sync/a-sync/messages/ann").glob("*"):
             with open(max(log.glob("*/*.jsonl")), "ab") as file:
                 file.write(b'{"half')  # they did die in the middle of a line
@@ -193,6 +193,11 @@ class Books:
             self.close(engine)
             assert not uncommitted(Path(engine.place.log_root))
         self.ledger.balance()
+
+    def _locks_at_the_remote(self) -> list[str]:
+        """There, too, a git of ours may have been kept from removing its lock."""
+        origin = kit.git(self.repo, "remote", "get-url", "origin", check=False).strip()
+        return scene.locks(origin) if origin else []
 
     def close(self, engine: Engine) -> None:
         """Once, in the end: what is there goes into the ledger, one entry for each time it is there on the disk."""

@@ -178,7 +178,7 @@ def test_endless_races_end(pair, bare_remote, monkeypatch):
     says(ann, "moved on")
     assert len(pauses) <= cycle.TRIES and sum(pauses[-3:]) > sum(pauses[:3]), "no backoff"
     monkeypatch.setattr(cycle, "LONGEST", 0.0)
-    says(ann, "moved on 1 times")
+    says(ann, "moved on, or was locked, 1 times")
     monkeypatch.undo()
     recovers(ann, bob, sent=sent, bare=bare_remote)
 

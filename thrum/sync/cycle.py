@@ -149,7 +149,7 @@ class _Exchange(Uniting):
                 break
             time.sleep(random.uniform(0.01, 0.05) * 2 ** min(attempt, 5))  # noqa: S311 (jitter is no secret)
         raise RemoteError(
-            f"the remote {name} moved on {attempt + 1} times while we pushed",
+            f"the remote {name} moved on, or was locked, {attempt + 1} times while we pushed",
             "nothing is lost: the next cycle tries again",
         )
 
