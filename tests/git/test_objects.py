@@ -306,6 +306,17 @@ def test_helper_processes_are_started_again_when_they_died(common: str) -> None:
     objects.close()
 
 
+def test_a_tree_that_was_read_and_is_gone_is_missing(common: str, objects: Objects) -> None:
+    tree = objects.write_tree({"gone": Entry(BLOB, objects.write_blob(os.urandom(8)))})
+    assert objects.entries(tree) and objects.rows(tree)
+    os.unlink(f"{common}/objects/{tree[:2]}/{tree[2:]}")
+    fresh = type(objects)(common)
+    for read in (fresh.entries, fresh.rows):
+        with pytest.raises(GitError):
+            read(tree)
+    fresh.close()
+
+
 def test_damaged_trees_are_git_errors() -> None:
     good = encode_tree({"a": Entry(BLOB, MISSING)})
     assert decode_tree(good, 20) == {"a": Entry(BLOB, MISSING)}

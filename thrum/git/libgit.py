@@ -12,7 +12,7 @@ from pygit2.enums import ObjectType
 
 from thrum.errors import GitError
 from thrum.git.locks import ContendedError, remove_unreadable, with_patience
-from thrum.git.objects import AUTHOR, TREE_LIMIT, Entry, decode_tree, encode_tree, missing, split_tree
+from thrum.git.objects import AUTHOR, Entry, check_size, decode_tree, encode_tree, missing, split_tree
 
 pygit2.settings.enable_fsync_gitdir(True)  # off by default: a power cut would take the branch
 
@@ -88,10 +88,12 @@ class LibgitObjects:
         return self._read(commit, ObjectType.COMMIT)
 
     def entries(self, tree: str) -> dict[str, Entry]:
-        return dict(_ENTRIES.recall(tree, lambda: decode_tree(self._tree(tree), 20)))
+        check_size(tree, self._expect(tree, ObjectType.TREE))  # one that we know may be gone
+        return dict(_ENTRIES.recall(tree, lambda: decode_tree(self._read(tree, ObjectType.TREE), 20)))
 
     def rows(self, tree: str) -> frozenset[bytes]:
-        return _ROWS.recall(tree, lambda: split_tree(self._tree(tree), 20))
+        check_size(tree, self._expect(tree, ObjectType.TREE))
+        return _ROWS.recall(tree, lambda: split_tree(self._read(tree, ObjectType.TREE), 20))
 
     def blob_size(self, oid: str) -> int:
         return self._expect(oid, ObjectType.BLOB)
@@ -145,11 +147,6 @@ class LibgitObjects:
         with contextlib.suppress(*_TROUBLE):
             return str(self.repository.lookup_reference(ref).resolve().target)
         return None
-
-    def _tree(self, tree: str) -> bytes:
-        if self._expect(tree, ObjectType.TREE) > TREE_LIMIT:
-            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
-        return self._read(tree, ObjectType.TREE)
 
     def _expect(self, oid: str, kind: ObjectType) -> int:
         """The object's size; raises GitError when it is not there or of another kind."""

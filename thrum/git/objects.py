@@ -99,6 +99,12 @@ def encode_tree(entries: dict[str, Entry]) -> bytes:
     return b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in named)
 
 
+def check_size(tree: str, size: int) -> None:
+    """Raises GitError for a tree of more bytes than anybody's."""
+    if size > TREE_LIMIT:
+        raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
+
+
 def decode_tree(data: bytes, oid_size: int) -> dict[str, Entry]:
     """The inverse of encode_tree; `oid_size` is 20 or 32 bytes. Raises GitError for what is no tree.
 

@@ -12,7 +12,7 @@ from typing import IO
 from thrum.errors import GitError
 from thrum.git.command import DURABLE, SAFE, Result, clean_env, run
 from thrum.git.locks import ContendedError, remove_unreadable, with_patience
-from thrum.git.objects import AUTHOR, COMMIT, TREE, TREE_LIMIT, Entry, decode_tree, encode_name, missing, split_tree
+from thrum.git.objects import AUTHOR, COMMIT, TREE, Entry, check_size, decode_tree, encode_name, missing, split_tree
 
 LOCAL = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would otherwise go to the network for a missing object
@@ -116,8 +116,7 @@ class PlumbingObjects:
         raise ContendedError(result.err.strip())
 
     def _tree(self, tree: str) -> bytes:
-        if self._expect(tree, "tree") > TREE_LIMIT:
-            raise GitError(f"git tree {tree[:12]} is larger than {TREE_LIMIT} bytes", "somebody pushed a bomb")
+        check_size(tree, self._expect(tree, "tree"))
         return self._contents.ask(tree).data
 
     def _expect(self, oid: str, kind: str) -> int:
