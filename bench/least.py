@@ -68,6 +68,7 @@ class Sends(Lines):
     def __init__(self, path: str) -> None:
         self._ulids, self._prev, self._seq, self._ends = ids.Ulids(), "", 0, 0
         self._rows: list[tuple[Any, ...]] = []
+        self._told: list[tuple[str, int, str, str]] = []
         self._sql = sqlite3.connect(path, isolation_level=None)
         self._sql.execute("PRAGMA journal_mode = WAL")
         self._sql.execute("PRAGMA synchronous = OFF")
@@ -85,7 +86,8 @@ class Sends(Lines):
         }  # fmt: skip
         line = codec.encode(event)
         self._prev, self._ends = line_hash(line), self._ends + len(line) + 1
-        self._rows.append((message_id, me, me, None, 0, instant, "normal", line, _PATH, self._ends, to))
+        self._rows.append((message_id, me, me, None, 0, instant, "normal", line, _PATH, self._ends))
+        self._told += [(who, instant, message_id, me) for who in to]
         answer = {
             "message_id": message_id,
             "created_at": stamp,
@@ -96,18 +98,17 @@ class Sends(Lines):
         return line + b"\n", answer
 
     def file(self) -> None:
-        rows, self._rows = self._rows, []
         with database.transaction(self._sql):
             self._sql.executemany(
                 "INSERT INTO message (message_id, owner, agent_id, thread_id, everyone, at, priority, line, path, ends) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [row[:-1] for row in rows],
+                self._rows,
             )
-            told = [(who, *row) for row in rows for who in row[-1]]
-            self._sql.executemany("INSERT INTO audience VALUES (?, ?, ?, ?)", [(t[0], t[6], t[1], t[3]) for t in told])
-            tags = [("ref", "mention", t[0], t[6], t[1]) for t in told]
+            self._sql.executemany("INSERT INTO audience VALUES (?, ?, ?, ?)", self._told)
+            tags = [("ref", "mention", who, at, message_id) for who, at, message_id, _ in self._told]
             self._sql.executemany("INSERT INTO tag VALUES (?, ?, ?, ?, ?)", tags)
             self._sql.execute("INSERT OR REPLACE INTO segment VALUES (?, 1, ?, 1, ?)", (_PATH, self._ends, b""))
+        self._rows, self._told = [], []
 
 
 def write(jobs: SimpleQueue[_Job], path: str, loop: asyncio.AbstractEventLoop, prepare: Callable[[], Lines]) -> None:

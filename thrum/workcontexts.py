@@ -19,8 +19,6 @@ from thrum.store.roster import Roster
 
 Json = dict[str, Any]
 _FIELDS = ("branch", "unmerged_commits", "uncommitted_files", "changed_files", "session_id", "worktree")
-
-
 FEW = 4
 """Worktrees that are looked at without a thread of their own."""
 
@@ -54,24 +52,21 @@ class WorkContexts:
             wanted = places.worktrees(self._place)
             self._worktrees = len(wanted)
         found = []
-        for place in wanted:
-            agents = agents_of(place)
-            if agents:
-                # A worktree that git cannot read must not hide what the others do.
-                with contextlib.suppress(GitError):
-                    found.append(Reading(place, agents, dict(self.look(place))))
+        for place, agents in _inhabited(wanted).items():
+            # A worktree that git cannot read must not hide what the others do.
+            with contextlib.suppress(GitError):
+                found.append(Reading(place, agents, dict(self.look(place))))
         return found
 
     def recall(self) -> list[Reading] | None:
         """What `read` would give, if that takes no more than a moment; else None, as before the first `read`."""
         if not 0 < self._worktrees <= FEW:
             return None
-        agents = {place: agents_of(place) for place in places.worktrees(self._place)}
-        wanted = [place for place in agents if agents[place]]
-        found = self.glance(wanted)
+        wanted = _inhabited(places.worktrees(self._place))
+        found = self.glance(list(wanted))
         if found is None:
             return None
-        return [Reading(place, agents[place], dict(one)) for place, one in zip(wanted, found, strict=True)]
+        return [Reading(*one, dict(context)) for one, context in zip(wanted.items(), found, strict=True)]
 
     def state(self, readings: list[Reading]) -> None:
         """States what changed of what agents work on."""
@@ -103,6 +98,11 @@ def agents_of(place: Place) -> list[str]:
     """Who works in that worktree."""
     folder = place.identities_dir
     return [identity.agent_id for identity in identities.present(folder)] if folder else []
+
+
+def _inhabited(worktrees: list[Place]) -> dict[Place, list[str]]:
+    """Those in which somebody works, and who."""
+    return {place: agents for place in worktrees if (agents := agents_of(place))}
 
 
 def _ask_git(place: Place) -> Mapping[str, Any]:

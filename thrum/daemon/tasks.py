@@ -94,18 +94,14 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
-    def settle(value: T | None, error: BaseException | None) -> None:
-        if not outcome.done():
-            outcome.set_exception(error) if error is not None else outcome.set_result(value)  # type: ignore[arg-type]
-
     def work() -> None:
-        value, trouble = None, None
+        found: T | BaseException
         try:
-            value = function(*args)
+            found = function(*args)
         except BaseException as error:
-            trouble = error
+            found = error
         with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(settle, value, trouble)
+            loop.call_soon_threadsafe(settle, [outcome], found)
 
     threading.Thread(target=work, name="beside", daemon=True).start()
     return await outcome
