@@ -3,9 +3,12 @@
 import contextlib
 import json
 import os
+import socket
+import tempfile
 
 import anyio
 import pytest
+from anyio import to_thread
 from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCResponse
 
@@ -43,6 +46,61 @@ def test_many_writers_never_tear_a_line(pipe):
 def read_lines(reading, count):
     with os.fdopen(os.dup(reading), "rb") as stream:
         return [stream.readline() for _ in range(count)]
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def outlet(request, pipe):
+    """The two ends of what a client may have given us as standard output."""
+    if request.param == "pipe":
+        return pipe
+    ends = [end.detach() for end in socket.socketpair()]
+    request.addfinalizer(lambda: [os.close(end) for end in ends])
+    return ends
+
+
+def fill(descriptor):
+    """Writes until nothing more fits; how much that was."""
+    count = 0
+    os.set_blocking(descriptor, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            count += os.write(descriptor, b"x" * 4096)
+    os.set_blocking(descriptor, True)
+    return count
+
+
+def test_a_short_line_needs_no_thread(outlet, monkeypatch):
+    monkeypatch.setattr(to_thread, "run_sync", None)
+    anyio.run(Wire(outlet[1]).send, answer(1, text="é" * 100))
+    assert b'"id":1' in os.read(outlet[0], 1000)
+
+
+@pytest.mark.parametrize("length", [10, 1_000_000], ids=["short", "long"])
+def test_a_client_that_does_not_read_keeps_nobody_waiting(outlet, length):
+    reading, writing = outlet
+    before = fill(writing) if length == 10 else 0
+
+    async def play():
+        wire, told = Wire(writing), []
+
+        async def tell():
+            await wire.send(answer(1, text="x" * length))
+            told.append(True)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell)
+            await anyio.sleep(0.05)
+            assert not told
+            return (await to_thread.run_sync(read_lines, reading, 1))[0][before:]
+
+    assert json.loads(anyio.run(play))["result"]["text"] == "x" * length
+
+
+def test_a_file_is_written_to_in_a_thread():
+    with tempfile.TemporaryFile() as file:
+        anyio.run(Wire(file.fileno()).send, answer(1))
+        file.seek(0)
+        assert json.loads(file.read())["id"] == 1
 
 
 def test_an_action_follows_its_answer_and_whoever_asks_next_finds_it_done(pipe):
