@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests import kit
 from thrum.cli import app
 from thrum.cli.commands import COMMANDS, Command, says
 from thrum.cli.plan import Local, NeedsInputError, Plan, Said
@@ -217,6 +218,14 @@ def test_files_are_named_from_where_the_user_stands(repository):
     assert asked("src/a.py", below) == "src/a.py"
     assert asked(str(below / "a.py"), repository) == "src/a.py"
     assert asked("../../elsewhere", below) == "../../elsewhere"
+    other = repository.parent / "other"
+    kit.git(repository, "worktree", "add", "-q", "--detach", str(other))
+    assert asked("../../other/src/b.py", below) == "src/b.py"
+    assert asked(str(other / "b.py"), repository) == "b.py"
+    assert asked("other/b.py", below) == "other/b.py"
+    kit.git(repository, "worktree", "add", "-q", "--detach", str(below / "inner"))
+    assert asked("src/inner/b.py", repository) == "src/inner/b.py"
+    assert asked("./inner/b.py", below) == "b.py"
 
 
 def test_one_command_imports_only_its_own_module():

@@ -274,6 +274,11 @@ def test_broadcast_message_can_leave_some_out(house, ann, excluded):
     assert ann.ask("broadcast_message", content="nobody", filter={"exclude": [excluded, "@cora"]}) == NOBODY
 
 
+def test_a_message_to_nobody_else_says_so(ann):
+    sent = ann.ask("send_message", to="@ann", content="note to self")
+    assert sent["recipients"] == [] and sent["recipient_status"] == "nobody else"
+
+
 def test_broadcast_message_can_reach_only_who_is_at_work(house, ann):
     sent = ann.ask("broadcast_message", content="now", filter={"status": "active", "exclude": ["tester"]})
     assert sent["sent_to"] == ["bob"] and house.unread(house.bob) == sent["message_ids"]
@@ -315,7 +320,9 @@ def test_set_intent_is_what_others_see(house, ann):
         ("wait_for_message", {"timeout": "long"}, "timeout must be a number"),
         ("wait_for_message", {"priority_filter": "urgent"}, "priority_filter must be one of low"),
         ("broadcast_message", {"content": "x", "filter": {"status": "idle"}}, "filter.status must be all or active"),
+        ("broadcast_message", {"content": "x", "filter": {"exclude": ["bob", "nobody"]}}, "nobody is called nobody"),
         ("who_has", {"file": " "}, "file is required\nnext: "),
+        ("who_has", {"file": "../elsewhere"}, "../elsewhere is not in this repository\nnext: "),
         ("set_intent", {}, "intent is required"),
         ("list_agents", {"include_offline": "yes"}, "include_offline must be true or false"),
     ],

@@ -276,6 +276,13 @@ def test_who_has_a_file_is_told_for_every_form_of_its_path(at_work, file, holder
     assert len(answer["contexts"]) == len(holders)
 
 
+@pytest.mark.parametrize("file", ["/etc/passwd", "../shop2/readme", "src/../../x", "..", "..\\x"])
+def test_who_has_does_not_say_nobody_of_what_is_elsewhere(at_work, file):
+    for method in ("agent.whoHas", "agent.listContext"):
+        with pytest.raises(BadParams, match="is not in this repository"):
+            at_work[0](method, file=file)
+
+
 def test_who_has_tells_committed_from_uncommitted_and_on_which_branch(at_work):
     holders = {h["agent_id"]: h for h in at_work[0]("agent.whoHas", file="src/api/server.py")["holders"]}
     assert holders["bob"]["uncommitted"] == ["src/api/server.py"] and holders["bob"]["committed"] == []

@@ -19,7 +19,16 @@ def test_only_a_borrowed_voice_says_whose_it_is():
 
 
 def test_recipients_are_words_and_the_empty_ones_are_none():
-    assert writing.words(["bob", "", "@"], None, ["@cat"]) == ["bob", "@cat"]
+    assert writing.words(["bob"], None, ["@cat"]) == ["bob", "@cat"]
+    assert writing.words(None, []) == []
+
+
+@pytest.mark.parametrize("empty", ["", "@", " ", "@ "])
+def test_a_recipient_without_a_name_is_not_everyone(empty):
+    with pytest.raises(BadParams, match="nothing was sent"):
+        writing.words(["bob", empty], None)
+    with pytest.raises(BadParams, match="nothing was sent"):
+        writing.words(None, [empty])
     assert writing.mentioned(["bob", "@cat"]) == [Pair("mention", "bob"), Pair("mention", "cat")]
 
 

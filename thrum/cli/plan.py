@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from thrum.cli.options import Options
 from thrum.errors import GitError, NotARepository, Refused, ThrumError, UsageError
 from thrum.git import place
+from thrum.git.place import Place
 
 Json = dict[str, Any]
 Next = tuple[str, Json]
@@ -111,13 +112,11 @@ class Calling:
     cwd: str = ""
 
     def path(self, word: str) -> str:
-        """A file the user named, from the top of the worktree: seen from where the user stands, else from the top."""
-        top = _top(self.cwd)
-        seen = os.path.normpath(os.path.join(os.path.realpath(self.cwd), word))
-        if top is None or not (seen == top or seen.startswith(top + os.sep)):
-            return word
-        is_meant = os.path.isabs(word) or word.startswith(".") or os.path.lexists(seen)
-        return os.path.relpath(seen, top) if is_meant else word
+        """A file the user named, from the top of its worktree: seen from where the user stands, else from the top."""
+        here, seen = _find(self.cwd), os.path.normpath(os.path.join(os.path.realpath(self.cwd), word))
+        is_exact = os.path.isabs(word) or word.startswith(".")
+        top = here and (_top_of(seen, place.worktrees(here) if is_exact else [here]))
+        return os.path.relpath(seen, top) if top and (is_exact or os.path.lexists(seen)) else word
 
     def input(self) -> str:
         """What stands in standard input. Raises NeedsInputError, UsageError when it is no UTF-8."""
@@ -131,9 +130,14 @@ class Calling:
             ) from error
 
 
-def _top(cwd: str) -> str | None:
-    """The top folder of the worktree that holds `cwd`."""
+def _find(cwd: str) -> Place | None:
     try:
-        return place.find(cwd).worktree if cwd else None
+        return place.find(cwd) if cwd else None
     except (NotARepository, GitError, Refused):
         return None
+
+
+def _top_of(path: str, worktrees: list[Place]) -> str | None:
+    """The top folder of that one of some worktrees which holds `path`: a worktree may lie within another."""
+    tops = [found.worktree for found in worktrees if found.worktree]
+    return max((top for top in tops if path == top or path.startswith(top + os.sep)), key=len, default=None)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
+from thrum.core import routing
 from thrum.errors import BadParams, ThrumError
 from thrum.mcp.desk import Desk
 from thrum.mcp.letters import fitting, letter
@@ -149,7 +150,7 @@ async def check_messages(
 @tool()
 async def wait_for_message(
     desk: Desk,
-    timeout: Annotated[float, "seconds, at most 600"] = USUAL_WAIT,
+    timeout: Annotated[float, "seconds, at most 600; 0 means 50"] = USUAL_WAIT,
     priority_filter: Annotated[str, "only this priority"] = "",
 ) -> Waited:
     """Wait for the next unread message, which then counts as read. On timeout call again if needed."""
@@ -185,7 +186,8 @@ async def broadcast_message(
     if only.status not in ("all", "active"):
         raise BadParams(f"filter.status must be all or active, not {only.status[:80]}")
     me, everyone = await desk.me(), await _everyone(desk)
-    others = [agent for agent in everyone if agent["agent_id"] != me and _is_meant(agent, only)]
+    excluded = {me, *_excluded(everyone, only)}
+    others = [agent for agent in everyone if agent["agent_id"] not in excluded and _is_meant(agent, only)]
     if not others:
         return {"status": "no_recipients", "sent_to": [], "failed_to": [], "total_sent": 0, "message_ids": []}
     is_for_all = only.status == "all" and not only.exclude
@@ -224,7 +226,7 @@ async def _sent(desk: Desk, sent: Json) -> Sent:
     """What a post came to. Whether its recipients are at work is worth a look, but it is sent whatever that brings."""
     try:
         online = {agent["agent_id"] for agent in await _everyone(desk) if agent["status"] == "online"}
-        status = "active" if online & set(sent["recipients"]) else "offline"
+        status = "active" if online & set(sent["recipients"]) else "offline" if sent["recipients"] else "nobody else"
     except ThrumError:
         status = "unknown"
     told: Sent = {
@@ -244,10 +246,18 @@ def _agent(found: Json) -> Json:
     return {"name": found["agent_id"], "status": status, **{name: found[name] for name in kept if found.get(name)}}
 
 
+def _excluded(everyone: list[Json], only: Filter) -> tuple[str, ...]:
+    """Whom a broadcast leaves out. Raises BadParams for a word that names nobody: whoever was meant would get it."""
+    if not only.exclude:
+        return ()
+    meant = routing.resolve(only.exclude, [routing.Known(agent["agent_id"], agent["role"]) for agent in everyone])
+    if meant.unknown:
+        raise BadParams(f"filter.exclude: nobody is called {', '.join(meant.unknown)[:80]}", "list_agents shows them")
+    return tuple(agent["agent_id"] for agent in everyone) if meant.everyone else meant.agents
+
+
 def _is_meant(agent: Json, only: Filter) -> bool:
-    called = {agent["agent_id"], agent["role"], agent.get("display")}
-    is_excluded = any(word.removeprefix("@") in called for word in only.exclude or ())
-    return not is_excluded and (only.status == "all" or agent["status"] == "online")
+    return only.status == "all" or bool(agent["status"] == "online")
 
 
 def _holder(found: Json) -> Json:

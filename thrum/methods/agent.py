@@ -108,14 +108,14 @@ def list_context(
     changed_files?, unmerged_commits?: [{sha, message, files}], git_updated_at?, intent?, intent_updated_at?, current_task?,
     task_updated_at?}`; a path is told of this clone's worktrees only.
     """
-    word = agent_id.removeprefix("@")
+    word, path = agent_id.removeprefix("@"), _normal(file)
     roles = {agent.agent_id: agent.role for agent in ctx.roster.known()}
     wanted = [
         context
         for context in presence.contexts(ctx)
         if (not word or word in (context["agent_id"], roles.get(context["agent_id"])))
         and (not branch or context.get("branch") == branch)
-        and (not file or _touches(context, _normal(file)))
+        and (not file or _touches(context, path))
     ]
     return {"contexts": wanted}
 
@@ -219,7 +219,11 @@ def _registration(
 
 
 def _normal(file: str) -> str:
-    return posixpath.normpath(file.replace("\\", "/")).removeprefix("./") if file else ""
+    """A path from the top of the repository in its plainest form. Raises BadParams for one that leads out of it."""
+    path = posixpath.normpath(file.replace("\\", "/")) if file else ""
+    if path.startswith("/") or path.split("/")[0] == "..":
+        raise BadParams(f"{file[:200]} is not in this repository", "give a path from its top, e.g. src/auth.py")
+    return path
 
 
 def _covers(path: str, name: str) -> bool:

@@ -76,7 +76,7 @@ def check(draft: Draft) -> None:
 def check_text(content: str, format: str) -> None:
     """Raises BadParams unless `content` is a text of that format, neither empty nor too large."""
     if not content.strip():
-        raise BadParams("content is required", "give the message's text, or `-` to read it from standard input")
+        raise BadParams("content is required", "give the message's text")
     size = len(content.encode("utf-8", "replace"))
     if size > LARGEST_BODY:
         raise BadParams(
@@ -111,8 +111,13 @@ def body(format: str, content: str, structured: dict[str, Any] | None) -> Json:
 
 
 def words(*lists: list[str] | None) -> list[str]:
-    """Recipients as callers name them, without the empty ones."""
-    return [word for some in lists for word in some or () if word not in ("", "@")]
+    """Recipients as callers name them. Raises BadParams for one without a name: it is not for everyone, but a mistake."""
+    wanted = [word for some in lists for word in some or ()]
+    if not all(word.removeprefix("@").strip() for word in wanted):
+        raise BadParams(
+            "a recipient is empty; nothing was sent", "name an agent or a role; leave recipients out to reach everyone"
+        )
+    return wanted
 
 
 def mentioned(wanted: Iterable[str]) -> list[Pair]:
