@@ -19,7 +19,7 @@ from thrum.daemon.dispatch import Conversation, Dispatcher
 from thrum.daemon.feed import Feed
 from thrum.daemon.guest import Guest
 from thrum.daemon.worker import Worker
-from thrum.engine import Engine
+from thrum.engine import NOTICES, Engine
 from thrum.errors import StorageError
 from thrum.git import place
 
@@ -35,8 +35,13 @@ class Client:
     def __init__(self, hall: Hall, *, is_web: bool = True, user: str = "", name: str = "") -> None:
         self.wire: list[Json] = []
         self.caller = {"cwd": hall.path, "name": name} if name else None
-        push = lambda frame: self.wire.append(json.loads(frame))  # noqa: E731
+        self.has_to_read = False
+        push = self.take
         self.conversation = Guest(hall.dispatcher, push, user) if is_web else Conversation(hall.dispatcher, push)
+
+    def take(self, frame: bytes) -> bool:
+        self.wire.append(json.loads(frame))
+        return self.has_to_read
 
     async def ask(self, method: str, **params: Any) -> Json:
         """The whole answer, written to the wire as a door writes it."""
@@ -193,6 +198,49 @@ def test_what_was_missed_comes_behind_the_answer_and_before_what_is_new(reposito
         await until(lambda: again.heard)
         await settled(hall)
         assert [one["params"] for one in again.wire[1:]] == [last]
+
+    play(repository, scene)
+
+
+async def away(hall: Hall, count: int) -> tuple[str, list[str]]:
+    """Sends that many messages to whoever listens later: the first one's id, and the texts of the others."""
+    nadia, texts = hall.client("nadia"), [f"text {number}" for number in range(count)]
+    first = (await nadia("message.send", content="first"))["message_id"]
+    for text in texts:
+        await nadia("message.send", content=text)
+    return first, texts
+
+
+def test_who_was_away_for_long_is_told_all_of_it_bit_by_bit(repository: Path) -> None:
+    async def scene(hall: Hall) -> None:
+        first, texts = await away(hall, 3 * NOTICES)
+        omar = hall.client("omar")
+        await omar("subscribe", all=True, since=first)
+        await until(lambda: len(omar.heard) == len(texts))
+        assert omar.heard == texts
+        await hall.client("nadia")("message.send", content="last")
+        await until(lambda: omar.heard == [*texts, "last"])
+
+    play(repository, scene)
+
+
+def test_who_has_to_read_first_is_told_no_more_until_then(repository: Path) -> None:
+    async def scene(hall: Hall) -> None:
+        first, texts = await away(hall, 2 * NOTICES + 5)
+        omar, other = hall.client("omar"), hall.client("omar")
+        omar.has_to_read = True
+        for one in (omar, other):
+            await one("subscribe", all=True, since=first)
+        await until(lambda: other.heard == texts)
+        await settled(hall)
+        assert omar.heard == texts[:NOTICES]
+        omar.conversation.resume()
+        await until(lambda: len(omar.heard) > NOTICES)
+        await settled(hall)
+        assert omar.heard == texts[: 2 * NOTICES]
+        omar.has_to_read = False
+        omar.conversation.resume()
+        await until(lambda: omar.heard == texts)
 
     play(repository, scene)
 

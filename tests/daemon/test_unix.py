@@ -255,6 +255,80 @@ def test_a_waiting_client_blocks_nobody_and_is_forgotten_when_it_leaves(tmp_path
     play(tmp_path, scene)
 
 
+def test_what_a_client_that_left_asked_to_wait_for_keeps_nobody(tmp_path: Path) -> None:
+    async def scene(house: House, server: Server) -> None:
+        async with client(server) as other:
+            for _ in range(5):
+                async with client(server) as gone:
+                    gone.send("echo")
+                    gone.send("wait", 2, wanted="never", timeout=3600)
+            await until(lambda: server.connections == 1)
+            assert not house.feed.listeners and "result" in await other.ask("echo")
+
+    play(tmp_path, scene)
+
+
+def test_a_client_is_seen_to_leave_though_it_asked_for_more_than_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix, "GLANCE", 0.05)
+
+    async def scene(house: House, server: Server) -> None:
+        async with client(server):
+            async with client(server) as gone:
+                gone.send("wait", wanted="never", timeout=3600)
+                for number in range(unix.MOST_QUEUED + 10):
+                    gone.send("echo", number)
+                await gone.writer.drain()
+                await until(lambda: house.feed.listeners)
+            await until(lambda: server.connections == 1)
+            assert not house.feed.listeners and not server._held
+
+    play(tmp_path, scene)
+
+
+def test_lines_that_wait_are_held_to_a_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unix, "MOST_WAITING", 100_000)
+
+    async def scene(house: House, server: Server) -> None:
+        async with client(server) as one:
+            one.send("slow")
+            for number in range(50):
+                one.send("echo", number, text="x" * 50_000)
+            await until(lambda: server._held > 100_000)
+            await asyncio.sleep(0.1)
+            assert server._held < 1_000_000
+            house.engine.gate.set()
+            await one.receive()
+            assert [(await one.receive())["id"] for _ in range(50)] == list(range(50))
+            await until(lambda: not server._held)
+
+    play(tmp_path, scene)
+
+
+def test_an_id_without_an_end_is_refused_and_the_next_request_answered(tmp_path: Path) -> None:
+    async def scene(house: House, server: Server) -> None:
+        async with client(server) as one:
+            for depth in (500, 900, *range(940, 1000, 3)):
+                one.write(b'{"jsonrpc":"2.0","method":"echo","id":' + b"[" * depth + b"]" * depth + b"}\n")
+                answer = await asyncio.wait_for(one.reader.readline(), 20)
+                assert b'"result"' in answer or b"-32700" in answer
+            assert "result" in await one.ask("echo")
+
+    play(tmp_path, scene)
+
+
+def test_a_connection_that_fails_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(house: House, server: Server) -> None:
+        async with client(server) as one:
+            monkeypatch.setattr("thrum.core.jsonrpc.parse", lambda line: 1 / 0)
+            one.send("echo")
+            assert await asyncio.wait_for(one.reader.read(), 20) == b""
+            await until(lambda: not server.connections)
+
+    play(tmp_path, scene)
+
+
 def test_an_idle_client_is_kept(tmp_path: Path) -> None:
     async def scene(house: House, server: Server) -> None:
         async with client(server) as one:

@@ -101,7 +101,7 @@ class Member:
 
     def _listen(self):
         until = self.clone.engine.cursor()
-        for arrival in self.clone.engine.arrivals.since(self._cursor, until, self.name):
+        for arrival in self.clone.engine.arrivals.since(self._cursor, until, self.name).arrivals:
             if not arrival.edit:
                 author, event_id = self._claim(arrival.message_id)
                 said = arrival.message_id, event_id

@@ -90,13 +90,13 @@ def parse(line: bytes | str | None) -> Request | Problem | list[Request | Proble
     try:
         text = line if isinstance(line, str) else line.decode()
         value = _settle(_SCAN(text), text)
+        return _read_batch(value) if isinstance(value, list) else _read_request(value, text)
     except UnicodeDecodeError:
         return Problem(None, PARSE_ERROR, "Parse error", "not UTF-8")
     except RecursionError:
         return Problem(None, PARSE_ERROR, "Parse error", "nested too deeply")
     except ValueError as error:
         return Problem(None, PARSE_ERROR, "Parse error", str(error)[:80])
-    return _read_batch(value) if isinstance(value, list) else _read_request(value, text)
 
 
 def result(id: str | None, encoded: bytes) -> bytes:

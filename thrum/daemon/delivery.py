@@ -1,7 +1,7 @@
 """Notifications: what a session subscribed to, brought to the connections that asked for it, once each and in order.
 
 No mail is kept for anybody: each connection remembers how far it has heard, and when something arrives one job looks what is
-new for all of them.
+new for all of them. Who was away for long is told bit by bit, and nothing while it has yet to read what it was told.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from thrum.daemon.worker import Worker
 from thrum.errors import ThrumError
 
 Json = dict[str, Any]
-Push = Callable[[bytes], None]
-"""Sends a frame to a client without waiting for it. On the event loop."""
+Push = Callable[[bytes], object]
+"""Sends a frame to a client without waiting for it; true when the client should read before it gets more. On the event loop."""
 
 TOGETHER = 32
 """Questions that are answered in one job."""
@@ -46,6 +46,10 @@ class NoticesLike(Protocol):
     @property
     def ended(self) -> bool:
         """Whether nothing more will come: the session is over."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there is more already."""
 
 
 class EngineLike(Protocol):
@@ -94,7 +98,7 @@ class Notice(NamedTuple):
 class Ear:
     """One connection listening for one session."""
 
-    __slots__ = ("_push", "_told", "agent_id", "cursor", "session_id", "subscriptions")
+    __slots__ = ("_push", "_told", "agent_id", "cursor", "is_full", "session_id", "subscriptions")
 
     def __init__(self, agent_id: str, session_id: str, push: Push) -> None:
         self.agent_id, self.session_id = agent_id, session_id
@@ -102,6 +106,8 @@ class Ear:
         """How far it has heard."""
         self.subscriptions: set[int] = set()
         """The subscriptions that this connection made; it listens as long as there is one."""
+        self.is_full = False
+        """Whether the client has to read before it is told more."""
         self._push = push
         self._told: dict[str, None] = {}
 
@@ -113,7 +119,7 @@ class Ear:
                 is_new = event_id not in self._told
                 self._told[event_id] = None
             if is_new:
-                self._push(frame)
+                self.is_full = bool(self._push(frame))
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
 
@@ -147,6 +153,13 @@ class Ears:
         while self._due:
             self._delivery.open(*self._due.pop(0))
 
+    def resume(self) -> None:
+        """The client has read: it may be told more."""
+        for ear in self._by_session.values():
+            if ear.is_full:
+                ear.is_full = False
+                self._delivery.poke()
+
     def unsubscribe(self, subscription_id: int) -> None:
         """The subscription is gone; the ear that was opened for nothing else closes."""
         for session_id, ear in list(self._by_session.items()):
@@ -173,7 +186,7 @@ class Delivery:
         self._open: set[Ear] = set()
         self._tasks = Tasks()
         self._round = Coalesced(self._tasks, self._deliver)
-        feed.on_ring(self._poke)
+        feed.on_ring(self.poke)
 
     async def join(self, params: Json, claim: Claim) -> Joined:
         """Makes a subscription. Raises ThrumError."""
@@ -193,7 +206,8 @@ class Delivery:
             self._open.discard(ear)
             self._feed.listeners -= 1
 
-    def _poke(self) -> None:
+    def poke(self) -> None:
+        """There may be something to tell."""
         if self._open:
             self._round.poke()
 
@@ -207,6 +221,8 @@ class Delivery:
         """One round: everybody gets what is new. Others have their turn between one job and the next."""
         asking: dict[Question, list[Ear]] = {}
         for ear in self._open:
+            if ear.is_full:
+                continue
             asking.setdefault(Question(ear.agent_id, ear.session_id, ear.cursor), []).append(ear)
         questions = list(asking)
         for start in range(0, len(questions), TOGETHER):
@@ -222,6 +238,8 @@ class Delivery:
                 continue  # it was sent back meanwhile: the next round tells it, in order
             ear.tell(notices)
             ear.cursor = found.cursor
+            if found.is_partial:
+                self._round.poke()
             if found.ended:
                 self.close(ear)
 

@@ -179,6 +179,7 @@ class Conversation:
         self._shared = shared
         self._ears = Ears(shared.delivery, push) if push is not None else None
         self._waits: set[asyncio.Task[Any]] = set()
+        self._is_gone = False
         self._own: dict[str, Callable[[Json, Claim], Awaitable[Any]]] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
@@ -191,11 +192,17 @@ class Conversation:
         }
 
     def hang_up(self) -> None:
-        """The client is gone: whatever still waits for it is cancelled."""
+        """The client says no more: whatever waits for it is cancelled, and what it asked to wait for is looked for once."""
+        self._is_gone = True
         for task in list(self._waits):
             task.cancel()
         if self._ears is not None:
             self._ears.close()
+
+    def resume(self) -> None:
+        """The client has read what it was told."""
+        if self._ears is not None:
+            self._ears.resume()
 
     def settle(self) -> None:
         """The last answer has been written: notifications it promised may follow."""
@@ -295,7 +302,7 @@ class Conversation:
 
     async def _wait(self, method: str, params: Json, claim: Claim) -> Any:
         """Looks, sleeps until something arrives, looks again; `{"status": "timeout"}` in the end, after one look at least."""
-        seconds = _read_timeout(params)
+        seconds = 0.0 if self._is_gone else _read_timeout(params)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # this is a coroutine
         self._waits.add(task)

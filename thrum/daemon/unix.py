@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -15,7 +16,7 @@ from itertools import count
 from typing import cast
 
 from thrum.core import jsonrpc
-from thrum.core.jsonrpc import Lines
+from thrum.core.jsonrpc import LONGEST_LINE, Lines
 from thrum.daemon import turned
 from thrum.daemon.delivery import Push
 from thrum.daemon.dispatch import Conversation
@@ -23,9 +24,13 @@ from thrum.errors import DaemonError, StorageError
 
 MOST_CONNECTIONS = 1024
 MOST_HELD = 64 * 1024 * 1024
-"""Bytes of unfinished lines kept for all clients together."""
+"""Bytes of lines, unfinished or waiting for their turn, kept for all clients together."""
 MOST_QUEUED = 64
 """Lines of one client that wait for their turn before it is no longer read from."""
+MOST_WAITING = LONGEST_LINE
+"""Bytes of such lines."""
+GLANCE = 1.0
+"""Seconds between two looks whether a client that is not read from has hung up."""
 WRITE_LIMIT = 1024 * 1024
 """Bytes an unread answer may leave in our buffer before the client's next request has to wait."""
 MOST_UNREAD = 1024 * 1024
@@ -101,7 +106,7 @@ class Server:
             self._is_empty.set()
 
     def hold(self, more: int) -> None:
-        """`more` bytes of unfinished lines are held; when that is too much, who holds most has to go."""
+        """`more` bytes of lines are held; when that is too much, who holds most has to go."""
         self._held += more
         if self._held > MOST_HELD:
             max(self._connections, key=lambda connection: connection.held).abort()
@@ -130,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._server, self._conversation = server, converse(self.push)
         self._lines = Lines()
         self._queue: deque[bytes | None] = deque()
+        self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._is_last = False
         self._is_reading = True
@@ -139,8 +145,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def held(self) -> int:
-        """Bytes of an unfinished line."""
-        return self._lines.held
+        """Bytes of lines, unfinished or waiting for their turn."""
+        return self._lines.held + self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the user's own processes in, as long as there is room."""
@@ -158,12 +164,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Queues the complete lines; reads no more while many of them wait."""
-        before = self._lines.held
-        self._queue.extend(self._lines.feed(data))
-        self._server.hold(self._lines.held - before)
-        if len(self._queue) > MOST_QUEUED and self._is_reading:
+        before, lines = self.held, self._lines.feed(data)
+        self._queue.extend(lines)
+        self._waiting += sum(len(line) for line in lines if line)
+        self._server.hold(self.held - before)
+        if (len(self._queue) > MOST_QUEUED or self._waiting > MOST_WAITING) and self._is_reading:
             self._is_reading = False
             self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(GLANCE, self._glance)
         if self._queue and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
@@ -178,9 +186,9 @@ class Connection(asyncio.Protocol):
         self._conversation.hang_up()
         if self._task is not None:
             self._task.cancel()
+        self._server.hold(-self.held)
         self._queue.clear()
-        self._server.hold(-self._lines.held)
-        self._lines = Lines()
+        self._lines, self._waiting = Lines(), 0
         self._server.forget(self)
 
     def pause_writing(self) -> None:
@@ -191,15 +199,18 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._writable.set()
+        self._conversation.resume()
 
-    def push(self, frame: bytes) -> None:
-        """Sends what it did not ask for just now; never waits, so one that does not read is dropped."""
+    def push(self, frame: bytes) -> bool:
+        """Sends what it did not ask for just now; never waits. Whether it has to read first, or is dropped."""
         self._write(frame)
-        if not self._writable.is_set():
-            self._unread += len(frame)
-            if self._unread > MOST_UNREAD:
-                log.warning("a client that does not read its notifications was dropped")
-                self.abort()
+        if self._writable.is_set() or self._transport.is_closing():
+            return False
+        self._unread += len(frame)
+        if self._unread > MOST_UNREAD:
+            log.warning("a client that does not read its notifications was dropped")
+            self.abort()
+        return True
 
     def finish(self) -> None:
         """Closes as soon as nothing is under way; at once when the client does not even read what it was told."""
@@ -219,7 +230,7 @@ class Connection(asyncio.Protocol):
             for turn in count(1):
                 if not self._queue:
                     break
-                self._write(await self._conversation.answer(self._queue.popleft()))
+                self._write(await self._conversation.answer(self._take()))
                 self._conversation.settle()
                 if turn % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
@@ -232,15 +243,35 @@ class Connection(asyncio.Protocol):
             self.abort()
         except asyncio.CancelledError:
             self._is_last = True
+        except Exception:  # rather no answer any more than one that belongs to another question
+            log.exception("a connection failed")
+            self.abort()
         finally:
             self._task = None
             if self._is_last:
                 self._close()
 
+    def _take(self) -> bytes | None:
+        line = self._queue.popleft()
+        if line:
+            self._waiting -= len(line)
+            self._server.hold(-len(line))
+        return line
+
     def _read_on(self) -> None:
-        if not self._is_reading and len(self._queue) <= MOST_QUEUED // 2 and not self._transport.is_closing():
+        is_short = len(self._queue) <= MOST_QUEUED // 2 and self._waiting <= MOST_WAITING // 2
+        if not self._is_reading and is_short and not self._transport.is_closing():
             self._is_reading = True
             self._transport.resume_reading()
+
+    def _glance(self) -> None:
+        """Notices that a client has hung up while it is not read from: what it waited for would stand in its way for long."""
+        if self._is_reading or self._transport.is_closing():
+            return
+        if _has_hung_up(self._transport.get_extra_info("socket")):
+            self._conversation.hang_up()
+        else:
+            asyncio.get_running_loop().call_later(GLANCE, self._glance)
 
     def _write(self, answer: bytes) -> None:
         if answer and not self._transport.is_closing():
@@ -250,6 +281,13 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.close()
             asyncio.get_running_loop().call_later(PATIENCE, self._transport.abort)
+
+
+def _has_hung_up(connected: socket.socket) -> bool:
+    """Whether the other end says no more, though not all that it said may have been read."""
+    poll = select.poll()
+    poll.register(connected.fileno(), getattr(select, "POLLRDHUP", 0))  # a closed end is told without being asked for
+    return bool(poll.poll(0))
 
 
 def bind(path: str) -> socket.socket:

@@ -66,11 +66,14 @@ class ConversationLike(Protocol):
     def settle(self) -> None:
         """The answer is on its way: what follows from it may begin."""
 
+    def resume(self) -> None:
+        """The client has read what it was told."""
+
     def hang_up(self) -> None:
         """The client is gone."""
 
 
-Converse = Callable[[Callable[[bytes], None], str], ConversationLike]
+Converse = Callable[[Callable[[bytes], bool], str], ConversationLike]
 """Opens a conversation with a client: given how to send it something unasked, and the user whose token it brought."""
 
 
@@ -157,9 +160,10 @@ class House:
         """The life of a connection."""
         client = cast(Connection, connection)
         conversation = self._converse(client.push, client.user)
+        client.resume = conversation.resume
         beside = Tasks()
-        beside.begin(_quietly(client.answer_with, conversation))
-        beside.begin(_quietly(client.keep_alive))
+        beside.begin(client.guarded(client.answer_with, conversation))
+        beside.begin(client.guarded(client.keep_alive))
         try:
             await client.wait_closed()
         finally:
@@ -175,6 +179,8 @@ class Connection(ServerConnection):
         self._house = house
         self.user = ""
         """The user whose token it brought."""
+        self.resume: Callable[[], object] = lambda: None
+        """Called when the client has read what it was told."""
         self._is_busy = self._is_leaving = self._is_dropped = self._is_stuck = False
         self._unread = 0
 
@@ -197,11 +203,12 @@ class Connection(ServerConnection):
         """It does again."""
         super().resume_writing()
         self._is_stuck = False
+        self.resume()
 
-    def push(self, frame: bytes) -> None:
-        """Sends what it did not ask for just now; never waits, so one that does not read is dropped."""
+    def push(self, frame: bytes) -> bool:
+        """Sends what it did not ask for just now; never waits. Whether it has to read first, or is dropped."""
         if self._is_dropped:
-            return
+            return False
         broadcast((self,), frame.decode())
         if self._is_stuck:
             self._unread += len(frame)
@@ -209,6 +216,7 @@ class Connection(ServerConnection):
                 self._is_dropped = True
                 log.warning("a WebSocket client that does not read its notifications was dropped")
                 self._house.tasks.begin(self._part(TRY_LATER, "too slow"))
+        return self._is_stuck
 
     def finish(self) -> None:
         """Says goodbye as soon as nothing is under way; at once to one that does not even read what it was told."""
@@ -217,6 +225,16 @@ class Connection(ServerConnection):
             self.transport.abort()
         elif not self._is_busy:
             self._house.tasks.begin(self._part(GOING_AWAY, "the daemon stops"))
+
+    async def guarded(self, action: Callable[..., Any], *args: Any) -> None:
+        """Does something with the connection until it is closed, which it is when that fails."""
+        try:
+            await action(*args)
+        except ConnectionClosed:
+            return
+        except Exception:
+            log.exception("a WebSocket connection failed")
+            await self._part(INTERNAL_ERROR, "a mistake of ours")
 
     async def answer_with(self, conversation: ConversationLike) -> None:
         """Answers its requests, one after another."""
@@ -260,16 +278,6 @@ class Connection(ServerConnection):
             self.transport.abort()
             return False
         return True
-
-
-async def _quietly(action: Callable[..., Any], *args: Any) -> None:
-    """Does something with a connection until it is closed."""
-    try:
-        await action(*args)
-    except ConnectionClosed:
-        return
-    except Exception:
-        log.exception("a WebSocket connection failed")
 
 
 def _response(verdict: Verdict) -> Response:

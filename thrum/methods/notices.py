@@ -20,12 +20,13 @@ Json = dict[str, Any]
 class Notices(NamedTuple):
     """What is new for a session: `items` are `{method, params}` in order of arrival; `cursor` is where to go on.
 
-    `ended`: the session is over, nothing more will come.
+    `ended`: the session is over, nothing more will come. `is_partial`: there is more already.
     """
 
     items: list[Json]
     cursor: Cursor
     ended: bool
+    is_partial: bool = False
 
 
 class Herald:
@@ -37,14 +38,17 @@ class Herald:
         self._arrivals, self._mail, self._threads = arrivals, mail, threads
         self._roster, self._subscriptions = roster, subscriptions
 
-    def notices(self, agent_id: str, session_id: str, cursor: Cursor) -> Notices:
-        """What arrived since `cursor` for a session of an agent."""
+    def notices(self, agent_id: str, session_id: str, cursor: Cursor, limit: int) -> Notices:
+        """What arrived since `cursor` for a session of an agent: about `limit` messages at most."""
         now = self._arrivals.cursor()
         if not self.is_open(agent_id, session_id):
             return Notices([], now, True)
         wanted = self._subscriptions.of(session_id)
-        arrived = self._arrivals.since(cursor, now, agent_id) if wanted else []
-        return Notices([item for one in arrived for item in self._tell(agent_id, wanted, one)], now, False)
+        if not wanted:
+            return Notices([], now, False)
+        arrived, reached = self._arrivals.since(cursor, now, agent_id, limit)
+        items = [item for one in arrived for item in self._tell(agent_id, wanted, one)]
+        return Notices(items, reached, False, reached is not now)
 
     def is_open(self, agent_id: str, session_id: str) -> bool:
         """Whether an agent has that session, and it has not ended."""

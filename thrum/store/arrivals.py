@@ -1,7 +1,7 @@
 """In which order messages, and what changed of them, came in here; and where somebody has got to in that.
 
 The order is this database's own. Up to `bulk` it was built from the logs all at once, and there only a message's time tells
-what came after what.
+what came after what. It is told in pages, so that whoever was away for long gets it bit by bit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from thrum.store import unread
 from thrum.store.unread import VISIBLE
 
 _MILLISECOND = 1_000_000
+_ALL = 2**62
 
 
 class Cursor(NamedTuple):
@@ -37,6 +38,13 @@ class Arrival(NamedTuple):
 
     message_id: str
     edit: str
+
+
+class Page(NamedTuple):
+    """Some of what came in, in order, and where to go on: at the cursor up to which was asked, when that was all."""
+
+    arrivals: list[Arrival]
+    cursor: Cursor
 
 
 class Arrivals:
@@ -71,20 +79,41 @@ class Arrivals:
         seq, changes, instant = found
         return Cursor(self._generation() if in_order else -1, seq, changes, instant or 0)
 
-    def since(self, cursor: Cursor, until: Cursor, agent_id: str) -> list[Arrival]:
-        """What came in between two cursors and an agent's inbox shows, in order; each message once, however often edited."""
+    def since(self, cursor: Cursor, until: Cursor, agent_id: str, limit: int = _ALL) -> Page:
+        """What came in between two cursors and an agent's inbox shows: `limit` of it, and what bears the time of the last.
+
+        Each message comes once as new, and once more when it was edited after that; how often it was edited is not told.
+        """
+        found: list[Arrival] = []
+        while cursor is not until and len(found) < limit:
+            read = self._in_order if cursor.generation == self._generation() else self._by_time
+            some, cursor = read(cursor, until, agent_id, limit - len(found))
+            found += some
+        return Page(found, cursor)
+
+    def _in_order(self, cursor: Cursor, until: Cursor, agent_id: str, limit: int) -> Page:
+        between = {"seq": cursor.seq, "changes": cursor.changes, "top": until.seq, "last": until.changes}
+        rows = self._ask(_IN_ORDER, agent_id, limit=limit, **between)
+        if len(rows) < limit:
+            return _page(rows, until)
+        _, _, seq, number = rows[-1]
+        query = "SELECT COALESCE(MAX(seq), 0) FROM change WHERE after < ?"
+        changes = number or max(cursor.changes, self._connect().execute(query, (seq,)).fetchone()[0])
+        return _page(rows, cursor._replace(seq=seq, changes=changes))
+
+    def _by_time(self, cursor: Cursor, until: Cursor, agent_id: str, limit: int) -> Page:
+        """Of what was there when the database was built; then it goes on in order."""
+        bulk = {"seq": self._bulk("bulk"), "changes": self._bulk("bulk_changes"), "instant": cursor.instant}
+        rows = self._ask(_BY_TIME, agent_id, limit=limit, latest=_ALL, **bulk)
+        if len(rows) < limit:
+            return _page(rows, Cursor(self._generation(), bulk["seq"], bulk["changes"], cursor.instant))
+        latest = rows[-1][2]  # all of that instant: the next page begins behind it
+        rows = self._ask(_BY_TIME, agent_id, limit=_ALL, latest=latest, **bulk)
+        return _page(rows, cursor._replace(instant=latest))
+
+    def _ask(self, query: str, agent_id: str, **arguments: int) -> list[tuple[str, str, int, int]]:
         sql = self._connect()
-        arguments = {
-            **unread.arguments(sql, agent_id),
-            "instant": cursor.instant,
-            "top": until.seq,
-            "last": until.changes,
-        }
-        if cursor.generation == self._generation():
-            query, arguments["seq"], arguments["changes"] = _IN_ORDER, cursor.seq, cursor.changes
-        else:
-            query, arguments["seq"], arguments["changes"] = _BY_TIME, self._bulk("bulk"), self._bulk("bulk_changes")
-        return [Arrival(*row[:2]) for row in sql.execute(query, arguments)]
+        return sql.execute(query, {**unread.arguments(sql, agent_id), **arguments}).fetchall()
 
     def _bulk(self, key: str) -> int:
         found = self._connect().execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
@@ -107,18 +136,33 @@ class Arrivals:
         yield from sql.execute("SELECT seq, line FROM message WHERE instr(line, ?)", (event_id.encode(),))
 
 
-def _between(new: str, changed: str) -> str:
+def _page(rows: list[tuple[str, str, int, int]], cursor: Cursor) -> Page:
+    return Page([Arrival(message_id, edit) for message_id, edit, _, _ in rows], cursor)
+
+
+def _first(new: str, new_place: str, changed: str, changed_place: str) -> str:
+    """The first rows `(message_id, edit, place, number)` of two kinds: new messages, and edits of those that are not new."""
     return (
-        f"SELECT m.message_id, '' AS edit, m.seq AS place, 0 AS number FROM message m "
-        f"WHERE {new} AND m.seq <= :top AND {VISIBLE} UNION ALL "
-        "SELECT m.message_id, c.event_id, c.after, MAX(c.seq) FROM change c JOIN message m USING (message_id) "
-        f"WHERE {changed} AND NOT {new} AND c.seq <= :last AND m.deleted_at IS NULL AND c.event_id <> '' AND {VISIBLE} "
-        "GROUP BY m.message_id ORDER BY place, number"
+        f"SELECT * FROM (SELECT m.message_id, '' AS edit, {new_place} AS place, 0 AS number FROM message m "
+        f"WHERE {new} AND {VISIBLE} ORDER BY {new_place} LIMIT :limit) UNION ALL "
+        f"SELECT m.message_id, c.event_id, {changed_place}, MAX(c.seq) FROM change c JOIN message m USING (message_id) "
+        f"WHERE {changed} AND m.deleted_at IS NULL AND c.event_id <> '' AND {VISIBLE} GROUP BY m.message_id "
+        "ORDER BY place, number LIMIT :limit"
     )
 
 
-_IN_ORDER = _between("m.seq > :seq", "c.seq > :changes")
-_BY_TIME = _between("(m.seq > :seq OR m.at > :instant)", "(c.seq > :changes OR m.changed > :instant)")
+_IN_ORDER = _first(
+    "m.seq > :seq AND m.seq <= :top",
+    "m.seq",
+    "c.seq > :changes AND c.seq <= :last AND NOT m.seq > :seq",
+    "c.after",
+)
+_BY_TIME = _first(
+    "m.at > :instant AND m.at <= :latest AND m.seq <= :seq",
+    "m.at",
+    "m.changed > :instant AND m.changed <= :latest AND c.seq <= :changes AND m.seq <= :seq AND NOT m.at > :instant",
+    "m.changed",
+)
 
 
 def _event_id(line: bytes) -> Any:
