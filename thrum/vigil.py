@@ -47,6 +47,7 @@ class Vigil:
         if self._file < 0:
             raise LostSightError(os.strerror(ctypes.get_errno()))
         self._top, self._folders, self._touched = top, {0: ""}, set[str]()
+        self._watched = set[str]()
         self._lock = threading.Lock()
         self._device = _disk(top)
         self._most = min(MOST_FOLDERS, _allowed() // _SHARE)
@@ -63,6 +64,11 @@ class Vigil:
         if number not in self._folders and len(self._folders) > self._most:
             raise LostSightError("too many folders")
         self._folders[number] = folder
+        self._watched.add(folder)
+
+    def watches(self, folder: str) -> bool:
+        """Whether what happens to the files in that folder is told."""
+        return folder in self._watched
 
     def touched(self) -> frozenset[str]:
         """The paths of the files touched since the beginning, or the last `forget`. Raises LostSightError."""

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from thrum.errors import GitError
 from thrum.git import branch, context
 from thrum.git.objects import open_objects
 from thrum.git.place import find
@@ -171,6 +173,36 @@ def test_unrelated_histories_do_not_fail(repo: str) -> None:
     commit(repo, "island", "x")
     read = context.read(find(repo))
     assert len(read["unmerged_commits"]) == 1 and read["changed_files"] == []
+
+
+def test_a_history_that_became_longer_is_told_anew(repo: str, tmp_path: Path) -> None:
+    git(repo, "checkout", "-q", "-b", "feature")
+    for number in range(3):
+        commit(repo, f"Number {number}", f"file{number}")
+    git(repo, "checkout", "-q", "main")
+    short = str(tmp_path / "short")
+    git(str(tmp_path), "clone", "-q", "--depth", "1", "--no-single-branch", "-b", "feature", f"file://{repo}", short)
+    assert [one["message"] for one in context.read(find(short))["unmerged_commits"]] == ["Number 2"]
+    git(short, "fetch", "-q", "--unshallow")
+    found = context.read(find(short))
+    assert len(found["unmerged_commits"]) == 3 and found["changed_files"] == ["file0", "file1", "file2"]
+
+
+def test_a_comparison_that_was_killed_is_not_remembered(
+    repo: str, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(linked, "One", "a")
+
+    def killed(args: list[str], *more: Any, **options: Any) -> Any:
+        found = run(args, *more, **options)
+        return found._replace(code=-9, out=b"") if args[0] == "diff" else found
+
+    run = context.run
+    with monkeypatch.context() as patch:
+        patch.setattr(context, "run", killed)
+        with pytest.raises(GitError):
+            context.read(find(linked))
+    assert context.read(find(linked))["changed_files"] == ["a"]
 
 
 def test_lists_are_bounded(repo: str, linked: str) -> None:

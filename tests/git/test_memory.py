@@ -95,6 +95,17 @@ DEEDS: dict[str, Deed] = {
     "a new file in a new folder": in_file("src/fresh/new.py"),
     "one more in an untracked folder": in_file("new/deep/three"),
     "many more in an untracked folder": lambda top: [write(f"{top}/new/{n}", "") for n in range(201)],
+    "few left in an untracked folder": lambda top: [
+        os.unlink(f"{top}/new/{n}") for n in range(201) if os.path.lexists(f"{top}/new/{n}")
+    ],
+    "an ignored file tracked": lambda top: (
+        git(top, "add", "-f", "build/out"),
+        git(top, "commit", "-q", "-m", "out", "--", "build/out"),
+    ),
+    "a file changed that was ignored": in_file("build/out", "changed\n"),
+    "a commit that stands for another": lambda top: git(
+        top, "replace", "-f", "HEAD", git(top, "commit-tree", "-m", "in its place", "HEAD^{tree}", "-p", "main")
+    ),
     "an untracked file gone": lambda top: os.path.lexists(f"{top}/loose") and os.unlink(f"{top}/loose"),
     "an untracked file under another name": lambda top: (
         os.path.lexists(f"{top}/loose") and os.rename(f"{top}/loose", f"{top}/looser")

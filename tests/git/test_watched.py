@@ -128,6 +128,30 @@ def test_an_untracked_folder_of_which_a_file_is_committed_is_told_by_its_others(
     watched.close()
 
 
+def test_what_is_tracked_in_an_ignored_folder_is_seen_to_change(shop: str) -> None:
+    place, known = find(shop), Memory()
+    assert known.learn(place) and agree(known, place)
+    git(shop, "add", "-f", "build/out")
+    git(shop, "commit", "-q", "-m", "out", "--", "build/out")
+    agree(known, place)
+    known.learn(place)
+    write(f"{shop}/build/out", "changed\n")
+    agree(known, place)
+    assert "build/out" in context.read(place)["uncommitted_files"]
+
+
+def test_a_large_untracked_folder_that_shrinks_is_told_by_what_is_left(shop: str) -> None:
+    for number in range(201):
+        write(f"{shop}/gen/{number}", "x")
+    place, known = find(shop), Memory()
+    assert known.learn(place) and "gen/" in context.read(place)["uncommitted_files"]
+    for number in range(201):
+        os.unlink(f"{shop}/gen/{number}")
+        if number in (0, 1, 199, 200):
+            agree(known, place)
+    assert not [path for path in context.read(place)["uncommitted_files"] if path.startswith("gen")]
+
+
 def test_a_folder_that_lost_its_last_tracked_file_is_told_as_a_folder(shop: str) -> None:
     for number in range(201):
         write(f"{shop}/docs/{number}.log", "ignored")

@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from thrum.errors import GitError
 from thrum.git.branch import BRANCH
@@ -72,7 +72,7 @@ def read(place: Place, limit_files: int = LIMIT_FILES, limit_commits: int = LIMI
     context["uncommitted_files"] = files[:limit_files]
     base = guess.base(context["branch"], context["head"]) if context["head"] else None
     if base is not None and base != context["head"]:
-        commits, changed = history(place.worktree, base, context["head"], limit_files, limit_commits)
+        commits, changed = history(place, base, context["head"], limit_files, limit_commits)
         context["unmerged_commits"] = [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits]
         context["changed_files"] = list(changed)
     return context
@@ -82,11 +82,8 @@ class _Guess:
     """The history that will be asked for most likely, looked up while git looks through the worktree, which takes longer."""
 
     def __init__(self, place: Place, *limits: int) -> None:
-        self._worktree, self._head_file, self._limits = (
-            place.worktree or "",
-            os.path.join(place.git_dir, "HEAD"),
-            limits,
-        )
+        self._place, self._worktree, self._limits = place, place.worktree or "", limits
+        self._head_file = os.path.join(place.git_dir, "HEAD")
         self._found: tuple[str, str, str | None] | None = None
         self._thread = threading.Thread(target=self._look, name="history", daemon=True)
         self._thread.start()
@@ -110,7 +107,7 @@ class _Guess:
             head = refs.get(f"refs/heads/{branch}", "") if branch else said
             base = _base(self._worktree, branch, refs)
             if head and base not in (None, head):
-                history(self._worktree, base or "", head, *self._limits)
+                history(self._place, base or "", head, *self._limits)
             self._found = branch, head, base
 
 
@@ -220,15 +217,54 @@ def _configured_base(worktree: str, branch: str) -> str | None:
     return _text(run(["rev-parse", "--verify", "--quiet", f"refs/heads/{name}"], worktree, check=False).out) or None
 
 
+class History(NamedTuple):
+    """Commits, each with its id, subject and files, the newest first, and the files they change together."""
+
+    commits: tuple[tuple[str, str, tuple[str, ...]], ...]
+    changed: tuple[str, ...]
+
+
+class _NothingInCommonError(Exception):
+    """Two histories without a merge base, as far as is known now: the commits of one of them."""
+
+
+def history(place: Place, base: str, head: str, limit_files: int, limit_commits: int) -> History:
+    """What leads from `base` to `head`; remembered, since commits never change. Raises GitError."""
+    try:
+        return _history(place.worktree or "", base, head, limit_files, limit_commits, _horizon(place.common_dir))
+    except _NothingInCommonError as found:
+        return History(found.args[0], ())
+
+
 @functools.lru_cache(maxsize=64)
-def history(
-    worktree: str, base: str, head: str, limit_files: int, limit_commits: int
-) -> tuple[tuple[tuple[str, str, tuple[str, ...]], ...], tuple[str, ...]]:
-    """Commits of base..head and the files they change together; remembered, since commits never change."""
+def _history(worktree: str, base: str, head: str, limit_files: int, limit_commits: int, horizon: object) -> History:
     log = run([*LOG, f"--max-count={limit_commits}", f"{base}..{head}", "--"], worktree)
-    changed = run([*DIFF, f"{base}...{head}", "--"], worktree, check=False)  # fails for unrelated histories
+    changed = run([*DIFF, f"{base}...{head}", "--"], worktree, check=False)
     commits = tuple((sha, subject, tuple(visible(files)[:limit_files])) for sha, subject, files in _commits(log.out))
-    return commits, tuple(visible(_fields(changed.out))[:limit_files])
+    if changed.code == _NO_MERGE_BASE:
+        raise _NothingInCommonError(commits)
+    if changed.code:
+        raise GitError(f"git diff was stopped ({changed.code})", "try again")
+    return History(commits, tuple(visible(_fields(changed.out))[:limit_files]))
+
+
+_NO_MERGE_BASE = 128
+
+
+def _horizon(common_dir: str) -> tuple[object, ...]:
+    """What says, beside the commits, how a history looks: where a shallow one ends, and what stands for other commits."""
+    return tuple(_stamp(os.path.join(common_dir, path)) for path in HORIZON)
+
+
+HORIZON = ("shallow", "refs/replace", "info/grafts", "packed-refs")
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _commits(out: bytes) -> list[tuple[str, str, list[str]]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from thrum.core import clock
 from thrum.git import sources
 from thrum.git.command import run
+from thrum.git.context import HORIZON
 from thrum.git.place import Place
 
 MOST = 4000
@@ -219,7 +220,7 @@ def references(place: Place, values: dict[str, str]) -> list[str]:
     common, remotes = place.common_dir, os.path.join(place.common_dir, "refs", "remotes")
     names = [f"refs/heads/{name}" for name in (*USUAL, values.get("init.defaultbranch", "main"))]
     names += [f"refs/remotes/{name}/{end}" for name in _names(remotes) for end in ("HEAD", *USUAL[:2])]
-    found = [os.path.join(common, "packed-refs"), remotes, os.path.join(common, "shallow")]
+    found = [remotes, *(os.path.join(common, name) for name in HORIZON)]
     found += [os.path.join(folder, "reftable", "tables.list") for folder in (common, place.git_dir)]
     for path in (os.path.join(place.git_dir, "HEAD"), *(os.path.join(common, name) for name in names)):
         found.extend(_followed(common, path))

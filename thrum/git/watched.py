@@ -106,6 +106,7 @@ class Watched:
                 raise CannotTellError("something is staged")
             tree = objects.tree_of(head)
             moved = _moved(objects, self._tree, tree)
+            self._check_watched(moved)
             uncommitted = self._judge(tree, touched, moved)
             commits, changed = self._history(objects, head, tree, moved)
         finally:
@@ -118,6 +119,11 @@ class Watched:
         )  # fmt: skip
         self._pointers, self._tree = pointers, tree
         self._vigil.forget(touched)
+
+    def _check_watched(self, moved: dict[str, bool]) -> None:
+        """Raises CannotTellError when a file is tracked now in a folder that was ignored, and so is not watched."""
+        if not all(self._vigil.watches(path.rpartition("/")[0]) for path, is_there in moved.items() if is_there):
+            raise CannotTellError("a folder that was ignored holds tracked files now")
 
     def _judge(self, tree: str, touched: frozenset[str], moved: dict[str, bool]) -> list[str]:
         """The uncommitted files: of those known before, those touched, and those that a commit changed."""
@@ -148,8 +154,8 @@ class Watched:
         """Raises CannotTellError when files that git does not know may be told otherwise than before."""
         if loose and not all(moved.values()):
             raise CannotTellError("a folder may have lost its last tracked file")
-        if any(path.startswith(folder) for folder in loose if folder.endswith("/") for path in moved):
-            raise CannotTellError("an untracked folder is tracked now")
+        if any(path.startswith(folder) for folder in loose if folder.endswith("/") for path in touched | moved.keys()):
+            raise CannotTellError("an untracked folder may be told otherwise now")
         for path in ((touched | moved.keys()) & unknown) - set(loose):
             if os.path.lexists(os.path.join(self._top, path)):
                 raise CannotTellError(f"{path} is new, or ignored")
@@ -165,7 +171,9 @@ class Watched:
         subject = _plain_subject(objects, head, before["head"])
         if subject is None or base is None or not self._is_ahead:
             self._is_ahead = False
-            commits, changed = context.history(self._top, base or "", head, context.LIMIT_FILES, context.LIMIT_COMMITS)
+            commits, changed = context.history(
+                self._place, base or "", head, context.LIMIT_FILES, context.LIMIT_COMMITS
+            )
             return [Commit(sha=c[0], message=c[1], files=list(c[2])) for c in commits], list(changed)
         newest = Commit(sha=head, message=subject, files=_told(moved))
         others = before["unmerged_commits"][: context.LIMIT_COMMITS - 1]
