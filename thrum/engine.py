@@ -298,7 +298,7 @@ class Engine:
         def refresh() -> None:
             if not refreshed:
                 refreshed.append(True)
-                self.contexts.state(self.contexts.read() if readings is None else readings)
+                self.contexts.state_all(self.contexts.read() if readings is None else readings)
 
         return Context(
             identify=home.identify,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +25,12 @@ FEW = 4
 
 
 class Reading(NamedTuple):
-    """What git said of a worktree, and which agents work there."""
+    """What git said of a worktree, and which agents work there; `number` tells which of two readings began later."""
 
     place: Place
     agents: list[str]
     found: Json
+    number: int
 
 
 class WorkContexts:
@@ -45,6 +47,8 @@ class WorkContexts:
         """The same of several, if it takes no more than a moment to be sure of all; else None."""
         self._worktrees = 0
         """How many there were when all were read."""
+        self._numbers = itertools.count(1)
+        self._stated: dict[Place, int] = {}
 
     def read(self, wanted: list[Place] | None = None) -> list[Reading]:
         """Looks with git at the worktrees of this clone in which agents work. On any thread: it may take a while."""
@@ -53,31 +57,54 @@ class WorkContexts:
             self._worktrees = len(wanted)
         found = []
         for place, agents in _inhabited(wanted).items():
+            number = next(self._numbers)
             # A worktree that git cannot read must not hide what the others do.
             with contextlib.suppress(GitError):
-                found.append(Reading(place, agents, dict(self.look(place))))
+                found.append(Reading(place, agents, dict(self.look(place)), number))
         return found
 
     def recall(self) -> list[Reading] | None:
         """What `read` would give, if that takes no more than a moment; else None, as before the first `read`."""
         if not 0 < self._worktrees <= FEW:
             return None
-        wanted = _inhabited(places.worktrees(self._place))
+        number, wanted = next(self._numbers), _inhabited(places.worktrees(self._place))
         found = self.glance(list(wanted))
         if found is None:
             return None
-        return [Reading(*one, dict(context)) for one, context in zip(wanted.items(), found, strict=True)]
+        return [Reading(*one, dict(context), number) for one, context in zip(wanted.items(), found, strict=True)]
 
     def state(self, readings: list[Reading]) -> None:
-        """States what changed of what agents work on."""
+        """States what changed of what agents work on. A reading that took longer than a later one says nothing new."""
         for reading in readings:
+            if reading.number < self._stated.get(reading.place, 0):
+                continue
+            self._stated[reading.place] = reading.number
             for agent_id in reading.agents:
                 if self._roster.agent(agent_id):
                     self._state_one(agent_id, reading.place, reading.found)
 
-    def refresh(self, wanted: list[Place] | None = None) -> None:
-        """Reads, and states what changed, all on this thread."""
-        self.state(self.read(wanted))
+    def state_all(self, readings: list[Reading]) -> None:
+        """`state` of all worktrees there are; whose worktree is gone has no uncommitted files any more."""
+        self.state(readings)
+        there = {agent_id for reading in readings for agent_id in reading.agents}
+        stated = self._roster.stated_contexts(self._origin)
+        missed = {who: known for who, known in stated if who not in there and known.get("uncommitted_files")}
+        if missed:
+            self._clear_gone(missed)
+
+    def refresh(self) -> None:
+        """Reads all worktrees, and states what changed, all on this thread."""
+        self.state_all(self.read())
+
+    def _clear_gone(self, missed: dict[str, Json]) -> None:
+        """States, of those who are in no worktree any more, that what they had not committed is gone with it."""
+        there = {agent_id for agents in _inhabited(places.worktrees(self._place)).values() for agent_id in agents}
+        away = places.locked_away(self._place)
+        for agent_id in missed.keys() - there:
+            known = missed[agent_id]
+            if known.get("worktree") not in away and self._roster.agent(agent_id):
+                committed = {name: known[name] for name in _FIELDS if name in known and name != "uncommitted_files"}
+                self._say(agent_id, [self._event(agent_id, committed)])
 
     def _state_one(self, agent_id: str, place: Place, found: Json) -> None:
         session = self._roster.open_session(agent_id, self._origin)
@@ -86,12 +113,15 @@ class WorkContexts:
         known = self._roster.stated_context(agent_id, self._origin) or {}
         if {name: known.get(name) for name in _FIELDS} == {name: fresh.get(name) for name in _FIELDS}:
             return
+        self._say(agent_id, [self._event(agent_id, fresh)])
+
+    def _event(self, agent_id: str, context: Json) -> Event:
         instant = time.time_ns()
         stamp = clock.text(instant)
         event: Event = {"type": events.AGENT_UPDATE, "timestamp": stamp, "agent_id": agent_id}
         event["event_id"] = "evt_" + self._ulids.next(instant, os.urandom(10))
-        event["work_contexts"] = [{**fresh, "git_updated_at": stamp}]
-        self._say(agent_id, [event])
+        event["work_contexts"] = [{**context, "git_updated_at": stamp}]
+        return event
 
 
 def agents_of(place: Place) -> list[str]:

@@ -164,3 +164,34 @@ def test_our_objects_are_packed_when_they_become_many_and_never_without_gain(
 
     eventloop.run(scene())
     assert packed == answers
+
+
+def test_a_rebase_is_one_look_after_the_other(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[set[str]] = []
+    may_go_on = asyncio.Event()
+
+    async def refresh(worker: Worker, engine: object, git_dirs: set[str]) -> None:
+        looks.append(git_dirs)
+        await may_go_on.wait()
+
+    monkeypatch.setattr(chores.contexts, "refresh_marked", refresh)
+
+    async def check_up() -> None:
+        pass
+
+    async def scene() -> None:
+        engine, worker = kit.set_up(repository), Worker()
+        feed = Feed(asyncio.get_running_loop())
+        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        for number in range(20):
+            at_work._mark(frozenset({f"/{number % 3}"}))
+            await asyncio.sleep(0.001)
+        assert looks == [{"/0"}]
+        may_go_on.set()
+        await until(lambda: len(looks) == 2)
+        assert looks[1] == {"/0", "/1", "/2"}
+        await at_work.close()
+        worker.close()
+        engine.close()
+
+    eventloop.run(scene())

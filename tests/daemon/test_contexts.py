@@ -71,6 +71,28 @@ def test_many_who_ask_at_once_are_one_reason_to_learn(repository: Path, reads: l
     eventloop.run(scene())
 
 
+def test_a_worktree_that_takes_long_to_learn_is_learned_once_at_a_time(
+    repository: Path, reads: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, begun, done = find(str(repository)), list[Place](), threading.Event()
+
+    async def scene() -> None:
+        tasks = Tasks()
+        known = Contexts(tasks, rest=0.0)
+        monkeypatch.setattr(known._memory, "learn", lambda place: begun.append(place) or done.wait(30))
+        for _ in range(5):
+            await asyncio.to_thread(known.look, here)
+            await asyncio.sleep(0.02)
+        assert begun == [here]
+        done.set()
+        await until(lambda: not known._due)
+        await asyncio.to_thread(known.look, here)
+        await until(lambda: len(begun) == 2)
+        await tasks.cancel()
+
+    eventloop.run(scene())
+
+
 def test_who_asks_after_the_end_is_answered(repository: Path, reads: list[Place]) -> None:
     made: list[Contexts] = []
 

@@ -51,7 +51,9 @@ class Chores:
         known = contexts.Contexts(self._tasks)
         engine.contexts.look, engine.contexts.glance = known.look, known.glance
         listening = Coalesced(self._tasks, self._listen)
-        callbacks = Callbacks(listening.poke, self._refresh_marked, self._compare_refs)
+        self._marked: set[str] = set()
+        self._refreshing = Coalesced(self._tasks, self._refresh_marked)
+        callbacks = Callbacks(listening.poke, self._mark, self._compare_refs)
         self._packing_rests_until = 0.0
         self._watch = Watch(engine.place, *self._remote, callbacks)
         self._tasks.begin(every(CATCH_UP, self._listen))
@@ -77,8 +79,13 @@ class Chores:
         if self._tails and self._tails.are_pending(ends):
             self._pace.urge()
 
-    def _refresh_marked(self, git_dirs: frozenset[str]) -> None:
-        self._tasks.begin(guarded(lambda: contexts.refresh_marked(self._worker, self._engine, git_dirs)))
+    def _mark(self, git_dirs: frozenset[str]) -> None:
+        self._marked |= git_dirs
+        self._refreshing.poke()
+
+    async def _refresh_marked(self) -> None:
+        git_dirs, self._marked = self._marked, set()
+        await contexts.refresh_marked(self._worker, self._engine, git_dirs)
 
     def _compare_refs(self) -> None:
         if not agree(self._engine.place, *self._remote):

@@ -52,9 +52,11 @@ class Contexts:
             self._tasks.begin(guarded(lambda: self._learn(place)))
 
     async def _learn(self, place: Place) -> None:
-        await asyncio.sleep(self._rest)
-        self._due.discard(place)
-        await in_thread(self._memory.learn, place)
+        try:
+            await asyncio.sleep(self._rest)
+            await in_thread(self._memory.learn, place)
+        finally:
+            self._due.discard(place)
 
 
 async def refresh_online(worker: Worker, engine: Engine) -> None:

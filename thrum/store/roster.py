@@ -140,6 +140,11 @@ class Roster:
         row = self._connect().execute(query, (agent_id, origin)).fetchone()
         return json.loads(row[0]) if row else None
 
+    def stated_contexts(self, origin: str) -> list[tuple[str, Json]]:
+        """What a clone last stated of everybody's work, by agent."""
+        query = "SELECT agent_id, document FROM context WHERE origin = ? AND slot = ''"
+        return [(agent_id, json.loads(document)) for agent_id, document in self._connect().execute(query, (origin,))]
+
     def _working_session(self, agent_id: str, origin: str) -> str:
         found = self.open_session(agent_id, origin) or self.open_session(agent_id)
         return str(found["session_id"]) if found else ""
