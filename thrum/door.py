@@ -375,10 +375,17 @@ def _decoder() -> "Callable[[str], Any]":
 
 
 def write_all(descriptor: int, text: str) -> None:
-    """Writes the whole text to a file descriptor. Raises OSError."""
+    """Writes the whole text to a file descriptor, also to one that does not wait by itself. Raises OSError."""
     view = memoryview(text.encode("utf-8", "backslashreplace"))
     while view:
-        view = view[posix.write(descriptor, view) :]
+        try:
+            view = view[posix.write(descriptor, view) :]
+        except BlockingIOError:
+            import select
+
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll()
 
 
 def _complain(text: str) -> None:

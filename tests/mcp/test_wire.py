@@ -96,6 +96,21 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting(outlet, length):
     assert json.loads(anyio.run(play))["result"]["text"] == "x" * length
 
 
+def test_a_client_that_gave_us_what_does_not_wait_gets_whole_lines(outlet):
+    reading, writing = outlet
+    os.set_blocking(writing, False)
+
+    async def play():
+        wire = Wire(writing)
+        async with anyio.create_task_group() as group:
+            for number in range(6):
+                group.start_soon(wire.send, answer(number, text="x" * 100_000))
+            await anyio.sleep(0.05)
+            return await to_thread.run_sync(read_lines, reading, 6)
+
+    assert sorted(json.loads(line)["id"] for line in anyio.run(play)) == list(range(6))
+
+
 def test_a_file_is_written_to_in_a_thread():
     with tempfile.TemporaryFile() as file:
         anyio.run(Wire(file.fileno()).send, answer(1))
