@@ -335,6 +335,22 @@ def test_what_the_client_was_never_told_stays_unread(house, tool, has_daemon):
     assert house.unread(house.ann) == [sent["message_id"]]
 
 
+def test_what_was_asked_before_the_end_of_standard_input_is_answered(house):
+    house.bob("message.send", content="for ann", to=["@ann"])
+    with contextlib.closing(Raw(house)) as raw:
+        for number in range(4):
+            raw.say(number, "tools/call", name="send_message", arguments={"to": "bob", "content": f"{number}"})
+        raw.say(4, "tools/call", name="check_messages", arguments={})
+        raw.say(5, "tools/call", name="wait_for_message", arguments={"timeout": 600})
+        raw.process.stdin.close()
+        answers = {answer["id"]: answer for answer in map(json.loads, raw.process.stdout)}
+        assert raw.process.wait(PATIENCE) == 0
+    assert set(answers) == set(range(6)) and "error" in answers.pop(5)
+    assert not any(answer.get("error") or answer["result"].get("isError") for answer in answers.values())
+    assert [message["content"] for message in answers[4]["result"]["structuredContent"]["messages"]] == ["for ann"]
+    assert len(house.unread(house.bob)) == 4 and house.unread(house.ann) == []
+
+
 def test_a_client_that_leaves_right_after_the_answer_has_read_it(house):
     house.bob("message.send", content="read and gone", to=["@ann"])
     with contextlib.closing(Raw(house)) as raw:

@@ -23,7 +23,8 @@ from thrum.errors import Contradiction, NoIdentity, ThrumError
 from thrum.mcp import schema
 from thrum.mcp.desk import Desk
 from thrum.mcp.door import Door
-from thrum.mcp.tools import HARMLESS, TOOLS
+from thrum.mcp.intake import Intake
+from thrum.mcp.tools import ENDLESS, HARMLESS, TOOLS
 from thrum.mcp.wire import Wire
 
 Context = ServerRequestContext[Any, Any]
@@ -52,7 +53,8 @@ async def _serve(door: Door) -> None:
     wire = Wire(os.dup(1))  # the SDK points 1 at stderr, so that nothing but the protocol gets out
     server = build(door, wire)
     async with stdio_server() as (incoming, unused), unused:
-        await server.run(incoming, wire, server.create_initialization_options())
+        intake = Intake(incoming, wire, ENDLESS)
+        await server.run(intake, wire, server.create_initialization_options())
 
 
 def build(door: Door, wire: Wire) -> Server[Any]:

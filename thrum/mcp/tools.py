@@ -22,6 +22,8 @@ USUAL_LIMIT, LARGEST_LIMIT = 50, 100
 TOOLS: dict[str, Method] = {}
 HARMLESS: set[str] = set()
 """The tools that change nothing."""
+ENDLESS = frozenset(("wait_for_message",))
+"""The tools that nobody waits for who has hung up."""
 
 Priority = Annotated[str, "low, normal, high or critical"]
 MessageId = Annotated[str, "its id, or a unique beginning of it"]

@@ -11,12 +11,13 @@ from typing import Any
 import anyio
 from anyio import to_thread
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCResponse, RequestId
+from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from thrum import door
 
 Action = Callable[[], Awaitable[None]]
 _PATIENCE = 5.0  # seconds an action has after the client was told and left
+_LONGEST_END = 30.0  # seconds
 
 
 class Wire:
@@ -28,10 +29,30 @@ class Wire:
         self._turn = anyio.Lock()
         self._settling = anyio.Lock()
         self._actions: dict[object, Action] = {}
+        self._expected: set[object] = set()
+        self._is_answered = anyio.Event()
 
     def after(self, request_id: RequestId, action: Action) -> None:
         """Calls `action` once the answer to that request is written; never, if it is not."""
         self._actions[request_id] = action
+
+    def expect(self, request_id: object) -> None:
+        """An answer to that request will be written."""
+        self._expected.add(request_id)
+
+    def expect_no_more(self, request_id: object) -> None:
+        """That answer is written, or nobody wants it."""
+        self._expected.discard(request_id)
+        if not self._expected:
+            self._is_answered.set()
+
+    async def answered(self) -> None:
+        """Returns when all answers that are expected are written, or it has taken too long."""
+        with anyio.move_on_after(_LONGEST_END):
+            while self._expected:
+                self._is_answered = anyio.Event()
+                await self._is_answered.wait()
+            await self.settled()
 
     async def settled(self) -> None:
         """Returns when the actions of all answers that were written are done."""
@@ -40,6 +61,13 @@ class Wire:
 
     async def send(self, item: SessionMessage, /) -> None:
         """Writes one message. Raises BrokenResourceError when nobody reads it."""
+        try:
+            await self._send(item)
+        finally:
+            if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+                self.expect_no_more(item.message.id)
+
+    async def _send(self, item: SessionMessage) -> None:
         line = item.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n"
         action = self._actions.pop(getattr(item.message, "id", None), None)
         if action is None or not isinstance(item.message, JSONRPCResponse):
