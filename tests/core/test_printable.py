@@ -23,6 +23,11 @@ JSON = st.recursive(
         ("a\u202eb\u200bc", "a\\u202eb\\u200bc"),
         ("tag \U000e0041", "tag \\U000e0041"),
         ("\r\x07", "\\x0d\\x07"),
+        ("👨\u200d👩\u200d👧 ❤\ufe0f\u200d🔥", "👨\u200d👩\u200d👧 ❤\ufe0f\u200d🔥"),
+        ("नि\u200cर क्\u200dष", "नि\u200cर क्\u200dष"),
+        ("\u0645\u06cc\u200c\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),
+        ("ad\u200dmin a\u200c \u200d", "ad\\u200dmin a\\u200c \\u200d"),
+        ("م\u200c\u200c\u200dم", "م\\u200c\\u200c\\u200dم"),
     ],
 )
 def test_what_steers_or_hides_is_written_out(raw, shown):

@@ -341,7 +341,7 @@ def test_what_was_asked_before_the_end_of_standard_input_is_answered(house):
         for number in range(4):
             raw.say(number, "tools/call", name="send_message", arguments={"to": "bob", "content": f"{number}"})
         raw.say(4, "tools/call", name="check_messages", arguments={})
-        raw.say(5, "tools/call", name="wait_for_message", arguments={"timeout": 600})
+        raw.say(5, "tools/call", name="wait_for_message", arguments={"timeout": 600, "priority_filter": "critical"})
         raw.process.stdin.close()
         answers = {answer["id"]: answer for answer in map(json.loads, raw.process.stdout)}
         assert raw.process.wait(PATIENCE) == 0

@@ -162,7 +162,7 @@ def test_one_request_is_one_message(team, engine, logs):
     ann, bob, _ = team
     first = ann("message.send", content="x", to=["bob"], request_id="r1")
     before = logs()
-    again = ann("message.send", content="another text", to=["cat"], request_id="r1")
+    again = ann("message.send", content="x", to=["cat"], request_id="r1")
     assert again["message_id"] == first["message_id"] and again["created_at"] == first["created_at"]
     assert logs() == before and len(inbox(bob)) == 1
     engine.projection.rebuild()
@@ -498,3 +498,18 @@ def test_an_answer_comes_behind_what_it_answers_though_clocks_differ(engine, tea
     if follows:
         assert said == ["question", "answer", "one more thing"]
     assert clock.instant(bob("message.send", content="elsewhere")["created_at"]) <= real(), "its own time is its own"
+
+
+def test_a_request_id_is_for_one_message_only(ann, bob):
+    sent = ann("message.send", content="first", to=["bob"], request_id="z1")
+    assert ann("message.send", content="first", to=["bob"], request_id="z1")["message_id"] == sent["message_id"]
+    with pytest.raises(BadParams, match="whose text is another"):
+        ann("message.send", content="second", to=["bob"], request_id="z1")
+    assert bob("message.list", unread=True)["total"] == 1
+    ann("message.edit", message_id=sent["message_id"], content="third")
+    assert ann("message.send", content="first", to=["bob"], request_id="z1")["message_id"] == sent["message_id"]
+
+
+def test_nobody_waits_for_a_priority_that_there_is_not(ann):
+    with pytest.raises(BadParams, match="priority must be one of low"):
+        ann("message.wait", priority="urgent")

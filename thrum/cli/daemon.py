@@ -115,9 +115,11 @@ def shown(found: Json, style: Style) -> str:
     """A daemon's status for people."""
     if not found["running"]:
         return "the daemon is not running\n  try: git thrum daemon start\n"
+    from thrum.cli.render_state import sync_word
+
     state = found["status"] + (f" (pid {found['pid']})" if found.get("pid") else "")
     pairs = [("daemon", state), ("up", found.get("uptime") or ""), ("version", safe(found.get("version") or ""))]
-    pairs += [("repository", safe(found.get("repo_path") or "")), ("sync", safe(found.get("sync_state") or ""))]
+    pairs += [("repository", safe(found.get("repo_path") or "")), ("sync", sync_word(found.get("sync_state") or ""))]
     pairs += [("error", safe(found.get("error") or "")), ("log", safe(found.get("log") or ""))]
     pairs += [("websocket", safe(found.get("ws_url") or found.get("ws_error") or ""))]
     pairs += [("token", safe(found.get("ws_token_file") or ""))]

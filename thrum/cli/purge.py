@@ -34,5 +34,6 @@ def _told(result: Json, style: Style) -> str:
     if result["purged"]:
         return f"purged {what}, said before {before}\nother clones follow when they sync: git thrum sync force\n"
     return (
-        f"would purge {what}, said before {before}\nnothing has changed; --confirm does it, in every clone, for good\n"
+        f"would purge {what}, said before {before}\nwhat others have not read goes, too\n"
+        "nothing has changed; --confirm does it, in every clone, for good\n"
     )

@@ -69,6 +69,11 @@ def agents(result: Any, style: Style) -> str:
     return "\n".join(described(one, wide, style) for one in result["agents"]) + "\n"
 
 
+def some_agents(result: Any, style: Style) -> str:
+    """The same of those with a certain role or module."""
+    return agents(result, style) if result["agents"] else "no such agents\n"
+
+
 def described(one: Json, wide: int, style: Style) -> str:
     """One agent: `● @bob  planner  auth  3m ago`, its intent and task below."""
     head = [

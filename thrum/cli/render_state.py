@@ -15,9 +15,14 @@ _WORDS = {
     "no_remote": "there is no remote",
     "idle": "not tried yet",
     "synced": "synced",
-    "pending": "something waits for the next cycle",
+    "pending": "something waits to be synced",
     "error": "failed",
 }
+
+
+def sync_word(state: str) -> str:
+    """How the sync stands, in words."""
+    return _WORDS.get(state, line(state))
 
 
 def status(result: Any, style: Style) -> str:
@@ -50,9 +55,8 @@ def _me(me: Json, context: Json, style: Style) -> list[tuple[str, str]]:
 
 def _branch(context: Json) -> str:
     ahead = len(context.get("unmerged_commits") or ())
-    if not context.get("branch"):
-        return ""
-    return line(context["branch"]) + (f", {count(ahead, 'unmerged commit')}" if ahead else "")
+    name = context.get("branch") or ("detached" if ahead else "")
+    return line(name) + (f", {count(ahead, 'unmerged commit')}" if ahead else "")
 
 
 def _files(context: Json) -> str:
@@ -92,11 +96,7 @@ def _member(one: Json, wide: int, style: Style) -> str:
 
 def _sync_line(sync: Json, style: Style) -> str:
     word = sync.get("sync_state") or ""
-    text = (
-        color(_WORDS.get(word, line(word)), "red" if word == "error" else "", style)
-        if word == "error"
-        else _WORDS.get(word, line(word))
-    )
+    text = color(sync_word(word), "red", style) if word == "error" else sync_word(word)
     if sync.get("last_error"):
         text += f": {line(sync['last_error'])}"
     if sync.get("last_sync_at"):
@@ -112,7 +112,7 @@ def sync_status(result: Any, style: Style) -> str:
     return (
         fields(
             [
-                ("state", _WORDS.get(result["sync_state"], line(result["sync_state"]))),
+                ("state", sync_word(result["sync_state"])),
                 ("remote", f"{remote} ({line(result['url'])})" if result.get("url") else remote),
                 ("last sync", when(result.get("last_sync_at"), style) or "never"),
                 ("last try", when(result.get("last_attempt_at"), style)),

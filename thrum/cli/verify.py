@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,8 @@ from thrum.cli.console import here, settings_of, style, tell
 from thrum.cli.options import Options
 from thrum.cli.plan import Local, Style
 from thrum.cli.text import color, count, fields, line, safe
-from thrum.core.purging import NOTHING
-from thrum.errors import NotInitialised, RemoteError, ThrumError
+from thrum.core.purging import NOTHING, Purged
+from thrum.errors import NotInitialised, RemoteError, StorageError, ThrumError
 from thrum.git.objects import open_objects
 from thrum.git.place import Place
 from thrum.store import history, purges
@@ -47,7 +48,7 @@ def _verify(options: Options, with_remote: bool) -> int:
         raise NotInitialised("thrum is not set up in this repository", "run `git thrum init`")
     objects = open_objects(place.common_dir)
     try:
-        purged = purges.read(database_path(place), NOTHING) or NOTHING
+        purged = _purged(database_path(place))
         audit = Audit(place.log_root, place.common_dir, objects, purged)
         audit.look("objects", audit.at_objects)
         audit.look("lines", audit.at_lines)
@@ -59,6 +60,17 @@ def _verify(options: Options, with_remote: bool) -> int:
     result = _result(audit, len(history.quarantined(place.sync_dir)), there)
     is_well = result["whole"] and (there is None or there.get("same", False))
     return tell(options, result, shown(result, style(options)), code=0 if is_well else 1, asked=True)
+
+
+def _purged(database: str) -> Purged:
+    """What was taken out of the logs on purpose. Raises StorageError: not knowing it, one would call it lost."""
+    found = purges.read(database, NOTHING)
+    if found is None and os.path.isfile(database) and not os.access(database, os.R_OK | os.W_OK):
+        raise StorageError(
+            "the read model cannot be read, so nobody knows what was purged",
+            f"see who owns {os.path.dirname(database)}, then try again; or `git thrum rebuild`",
+        )
+    return found or NOTHING
 
 
 def _ask(place: Place, wanted: str | None, audit: Audit) -> Json:

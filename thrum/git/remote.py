@@ -77,8 +77,8 @@ _TROUBLES = (
     ),
     _Trouble(
         ("branch is currently checked out",),
-        "the remote {name} is somebody's working repository with a-sync checked out",
-        "sync through a bare repository, or with `git thrum` on that machine's own remote",
+        "the remote {name} has a-sync checked out: thrum is set up in that repository itself",
+        "sync through a bare repository in which nobody ran `git thrum init`",
     ),
     _Trouble(
         ("hook declined", "protected branch", "not allowed to push", "remote rejected", "denied by"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from thrum.core import clock, events, ids, routing
+from thrum.core import clock, codec, events, ids, routing
 from thrum.core.codec import Event
 from thrum.errors import BadParams, Forbidden, NotFound, UnknownRecipient
 from thrum.methods.context import Context
@@ -185,6 +185,7 @@ def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = (
     """States a message and what goes before it, at once; what became of it. A request that is known already states nothing."""
     known = ctx.mail.get(event["message_id"]) if event.get("request_id") else None
     if known and (known.get("authored_by") or known["agent_id"]) == speaker.me:
+        _check_same(ctx, known, event)
         ctx.append(speaker.me, [])  # whoever sent it first may have been killed before it was durable
     else:
         after = [] if speaker.me == speaker.name else [_read_by_writer(ctx, speaker, event["message_id"])]
@@ -202,6 +203,17 @@ def post(ctx: Context, speaker: Voice, event: Event, before: Iterable[Event] = (
         "recipients": reached,
         "recipient_count": len(reached),
     }
+
+
+def _check_same(ctx: Context, known: Json, event: Event) -> None:
+    """Raises BadParams when what is asked again is another message: saying that it is sent would lose it."""
+    said = codec.settled_text(event["body"]["content"])
+    if known["deleted"] or ctx.mail.history(known["message_id"])[0]["content"] == said:
+        return
+    raise BadParams(
+        f"the request id {event['request_id'][:80]} belongs to {known['message_id']}, whose text is another",
+        "give each message a request id of its own",
+    )
 
 
 def _as_stored(event: Event) -> Json:
