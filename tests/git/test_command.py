@@ -166,3 +166,10 @@ def test_a_prompt_for_a_password_fails_at_once(repo: str, tmp_path: Path) -> Non
     write(str(tmp_path / "in"), "protocol=https\nhost=example.invalid\n\n")
     result = run(["credential", "fill"], repo, input=b"protocol=https\nhost=example.invalid\n\n", check=False)
     assert result.code and not asked.exists()
+
+
+def test_whom_git_does_not_trust_is_told_gits_own_remedy(repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(GitError, match="dubious ownership") as caught:
+        command.run(["status"], repo, env={"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    assert caught.value.hint.startswith("if you trust it: git config --global --add safe.directory /")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -202,12 +203,16 @@ def _group(name: str) -> Any:
     return lighten(typer.main.get_command(app))
 
 
+_WRAPPED = re.compile(r"(?<=\S)\n[ ]+(?=\S)")
+"""A line that goes on in the next one, which is indented as the docstring is."""
+
+
 @functools.cache
 def command(name: str, entry: Command) -> Any:
     """A command, built."""
     module, _, attribute = entry.where.partition(":")
     function = getattr(importlib.import_module(f"thrum.cli.{module}"), attribute)
-    more = (function.__doc__ or "").strip()
+    more = _WRAPPED.sub("\n", (function.__doc__ or "").strip())
     app = typer.Typer(**_MAKE)
     app.command(name, cls=OneCommand, context_settings=_CONTEXT, help=f"{says(entry.help)}\n\n{more}")(function)
     return lighten(typer.main.get_command(app))

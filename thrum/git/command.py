@@ -96,10 +96,14 @@ def run(
         raise failure(f"git could not be started in {cwd}: {error.strerror}", _start_hint(cwd)) from error
     result = Result(code, out, redact(clean(err.decode("utf-8", "replace"))))
     if check and code:
-        raise failure(
-            f"git {_name(args)} failed: {_first_line(result.err) or f'exit code {code}'}", "see `git thrum doctor`"
-        )
+        raise failure(f"git {_name(args)} failed: {_first_line(result.err) or f'exit code {code}'}", _hint(result.err))
     return result
+
+
+def _hint(said: str) -> str:
+    """What to do when git refuses: what git itself says, where it says it."""
+    trust = re.search(r"git config --global --add safe\.directory \S+", said)
+    return f"if you trust it: {trust.group()}" if trust else "see `git thrum doctor`"
 
 
 def clean(text: str) -> str:
