@@ -260,7 +260,7 @@ def test_what_a_client_that_left_asked_to_wait_for_keeps_nobody(tmp_path: Path) 
         async with client(server) as other:
             for _ in range(5):
                 async with client(server) as gone:
-                    gone.send("echo")
+                    gone.write(b'{"jsonrpc":"2.0","method":"echo"}\n')  # a notification: nothing is written to the gone
                     gone.send("wait", 2, wanted="never", timeout=3600)
             await until(lambda: server.connections == 1)
             assert not house.feed.listeners and "result" in await other.ask("echo")

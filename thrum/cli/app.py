@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import re
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any
