@@ -15,10 +15,17 @@ from thrum.daemon.pace import Pace
 from thrum.daemon.tails import Tails
 from thrum.daemon.tasks import Coalesced, Tasks, every
 from thrum.daemon.worker import Worker
+from thrum.engine import Engine
 from thrum.errors import StorageError
 from thrum.sync import state
 
 from .conftest import until
+
+
+def chores_of(engine: Engine, worker: Worker) -> chores.Chores:
+    """A daemon's chores, without a sync."""
+    feed = Feed(asyncio.get_running_loop())
+    return chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, lambda: asyncio.sleep(0))
 
 
 def test_a_chore_that_fails_is_logged_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -118,14 +125,10 @@ def test_our_children_can_be_ended() -> None:
 
 
 def test_questions_are_answered_from_what_the_daemon_knows(repository: Path) -> None:
-    async def check_up() -> None:
-        pass
-
     async def scene() -> None:
         engine, worker = kit.set_up(repository), Worker()
-        feed = Feed(asyncio.get_running_loop())
         assert engine.contexts.glance([]) is None
-        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        at_work = chores_of(engine, worker)
         assert engine.contexts.glance([]) == [] and engine.contexts.glance([engine.place]) is None
         assert engine.contexts.look(engine.place)["branch"] == "main"
         await at_work.close()
@@ -149,13 +152,9 @@ def test_our_objects_are_packed_when_they_become_many_and_never_without_gain(
     monkeypatch.setattr(chores.packing, "is_due", lambda _: True)
     monkeypatch.setattr(chores.packing, "pack", pack)
 
-    async def check_up() -> None:
-        pass
-
     async def scene() -> None:
         engine, worker = kit.set_up(repository), Worker()
-        feed = Feed(asyncio.get_running_loop())
-        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        at_work = chores_of(engine, worker)
         await until(lambda: len(packed) == 3)
         await asyncio.sleep(0.1)
         await at_work.close()
@@ -176,13 +175,9 @@ def test_a_rebase_is_one_look_after_the_other(repository: Path, monkeypatch: pyt
 
     monkeypatch.setattr(chores.contexts, "refresh_marked", refresh)
 
-    async def check_up() -> None:
-        pass
-
     async def scene() -> None:
         engine, worker = kit.set_up(repository), Worker()
-        feed = Feed(asyncio.get_running_loop())
-        at_work = chores.Chores(engine, worker, feed, Pace(None, 60, lambda: False), None, check_up)
+        at_work = chores_of(engine, worker)
         for number in range(20):
             at_work._mark(frozenset({f"/{number % 3}"}))
             await asyncio.sleep(0.001)

@@ -106,6 +106,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def _serving(server):
+    """Answers, in threads, until the end."""
+    server.socket.settimeout(1)  # a client may be gone between being seen and being let in
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
 def web(folder, wanted="", *, denial=401, is_public=False, redirect="", certificate=None):
     """git's own HTTP backend over `folder`. The server, its port as `.port`, what it heard as `.heard`: (path, headers).
 
@@ -121,14 +135,8 @@ def web(folder, wanted="", *, denial=401, is_public=False, redirect="", certific
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*map(str, certificate))
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with _serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Tunnel(socketserver.BaseRequestHandler):
@@ -160,14 +168,8 @@ def proxy(to):
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel)
     server.daemon_threads = True
     server.to, server.wanted, server.port = to, [], server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with _serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def certificate(folder, *hosts):
