@@ -114,7 +114,7 @@ def test_whoever_hears_all_that_arrives_has_the_inbox(logs):
         branch.close()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(scenes.logs(), st.integers(1, 5), st.booleans())
 def test_page_by_page_the_same_is_told_as_at_once(logs, limit, is_rebuilt):
     with tempfile.TemporaryDirectory() as folder:
