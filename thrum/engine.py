@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
-NOTICES = 64
-"""Messages that a session is told of at once."""
 
 
 class Call(NamedTuple):
@@ -184,16 +182,14 @@ class Engine:
             raise NotFound(f"nothing here has the id {known_id}", "begin without since, then look with message.list")
         return found
 
-    def notices(
-        self, agent_id: str, session_id: str, cursor: Cursor, *, catch_up: bool = True, limit: int = NOTICES
-    ) -> Notices:
-        """What arrived since `cursor` that an agent's session has subscribed to: about `limit` messages at most.
+    def notices(self, agent_id: str, session_id: str, cursor: Cursor, *, catch_up: bool = True) -> Notices:
+        """What arrived since `cursor` that an agent's session has subscribed to: some of it, if it is much.
 
         `catch_up` False: the caller has just done so itself, for many.
         """
         if catch_up:
             self.catch_up()
-        return self.projection.answer(lambda: self._herald.notices(agent_id, session_id, cursor, limit), lambda: True)
+        return self.projection.answer(lambda: self._herald.notices(agent_id, session_id, cursor), lambda: True)
 
     def state(self, agent_id: str, stated: list[Event]) -> None:
         """Makes what an agent states durable, then visible, then heard."""

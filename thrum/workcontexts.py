@@ -87,8 +87,8 @@ class WorkContexts:
         """`state` of all worktrees there are; whose worktree is gone has no uncommitted files any more."""
         self.state(readings)
         there = {agent_id for reading in readings for agent_id in reading.agents}
-        stated = self._roster.stated_contexts(self._origin)
-        missed = {who: known for who, known in stated if who not in there and known.get("uncommitted_files")}
+        others = self._roster.contexts_without(self._origin, there)
+        missed = {who: known for who, known in others.items() if known.get("uncommitted_files")}
         if missed:
             self._clear_gone(missed)
 

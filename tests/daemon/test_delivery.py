@@ -19,9 +19,10 @@ from thrum.daemon.dispatch import Conversation, Dispatcher
 from thrum.daemon.feed import Feed
 from thrum.daemon.guest import Guest
 from thrum.daemon.worker import Worker
-from thrum.engine import NOTICES, Engine
+from thrum.engine import Engine
 from thrum.errors import StorageError
 from thrum.git import place
+from thrum.methods.notices import AT_ONCE
 
 from .conftest import until
 from .fakes import FakeSync, run_cli
@@ -213,7 +214,7 @@ async def away(hall: Hall, count: int) -> tuple[str, list[str]]:
 
 def test_who_was_away_for_long_is_told_all_of_it_bit_by_bit(repository: Path) -> None:
     async def scene(hall: Hall) -> None:
-        first, texts = await away(hall, 3 * NOTICES)
+        first, texts = await away(hall, 3 * AT_ONCE)
         omar = hall.client("omar")
         await omar("subscribe", all=True, since=first)
         await until(lambda: len(omar.heard) == len(texts))
@@ -226,18 +227,18 @@ def test_who_was_away_for_long_is_told_all_of_it_bit_by_bit(repository: Path) ->
 
 def test_who_has_to_read_first_is_told_no_more_until_then(repository: Path) -> None:
     async def scene(hall: Hall) -> None:
-        first, texts = await away(hall, 2 * NOTICES + 5)
+        first, texts = await away(hall, 2 * AT_ONCE + 5)
         omar, other = hall.client("omar"), hall.client("omar")
         omar.has_to_read = True
         for one in (omar, other):
             await one("subscribe", all=True, since=first)
         await until(lambda: other.heard == texts)
         await settled(hall)
-        assert omar.heard == texts[:NOTICES]
+        assert omar.heard == texts[:AT_ONCE]
         omar.conversation.resume()
-        await until(lambda: len(omar.heard) > NOTICES)
+        await until(lambda: len(omar.heard) > AT_ONCE)
         await settled(hall)
-        assert omar.heard == texts[: 2 * NOTICES]
+        assert omar.heard == texts[: 2 * AT_ONCE]
         omar.has_to_read = False
         omar.conversation.resume()
         await until(lambda: omar.heard == texts)

@@ -13,7 +13,8 @@ import pytest
 import thrum
 from thrum import eventloop
 from thrum.caller import Claim
-from thrum.daemon.dispatch import Conversation, read_claim
+from thrum.daemon.claims import read_claim
+from thrum.daemon.dispatch import Conversation
 from thrum.daemon.postponed import LIFETIME, MOST, Call, Postponed
 from thrum.errors import BadParams, DaemonError
 

@@ -191,7 +191,7 @@ def test_a_glance_tells_what_a_few_files_prove(repo: str, shop: str, monkeypatch
     sizes = [len(known._known[place].rests_on) for place in (here, there)]
     monkeypatch.setattr(memory, "FEW", max(sizes))
     assert known.glance([here]) and known.glance([there]) and known.glance([here, there]) is None
-    monkeypatch.setattr(evidence, "_stamp", lambda path: pytest.fail("a file was looked at"))
+    monkeypatch.setattr(evidence, "stamp", lambda path: pytest.fail("a file was looked at"))
     assert known.glance([here, there]) is None
 
 

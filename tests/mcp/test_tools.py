@@ -292,6 +292,8 @@ def test_who_has_knows_a_file_by_its_path_wherever_it_lies(house, ann):
         assert found["file"] == "readme", name
         assert [(h["name"], h["uncommitted"], h["branch"]) for h in found["holders"]] == [("bob", ["readme"], "wt")]
     assert ann.ask("who_has", file="nowhere.py") == {"file": "nowhere.py", "holders": []}
+    assert ann.ask("who_has", file=str(house.wt / "gone.py"))["file"] == "gone.py"
+    assert "is not in this repository" in ann.refused("who_has", file=str(house.shop.parent / "elsewhere" / "readme"))
 
 
 def test_set_intent_is_what_others_see(house, ann):

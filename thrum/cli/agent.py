@@ -82,7 +82,7 @@ def list_(
     """Online is who has an open session and was seen within half an hour."""
     params = given(role=role, module=module)
     if not context:
-        return Plan("agent.list", params, show.agents if not params else show.some_agents)
+        return Plan("agent.list", params, show.some_agents if params else show.agents)
     if not params:
         return Plan("agent.listContext", {}, show.contexts)
     return Plan("agent.list", params, show.contexts, then=_ask_for_contexts, merge=_only_theirs)

@@ -113,10 +113,10 @@ def described(found: Json) -> Json:
 
 def shown(found: Json, style: Style) -> str:
     """A daemon's status for people."""
-    if not found["running"]:
-        return "the daemon is not running\n  try: git thrum daemon start\n"
     from thrum.cli.render_state import sync_word
 
+    if not found["running"]:
+        return "the daemon is not running\n  try: git thrum daemon start\n"
     state = found["status"] + (f" (pid {found['pid']})" if found.get("pid") else "")
     pairs = [("daemon", state), ("up", found.get("uptime") or ""), ("version", safe(found.get("version") or ""))]
     pairs += [("repository", safe(found.get("repo_path") or "")), ("sync", sync_word(found.get("sync_state") or ""))]

@@ -208,11 +208,9 @@ def wait(
     params = given(scope=pair("--scope", scope) if scope else None, mention=mention, priority=priority)
 
     def complain(result: Any, style: Style) -> str:
-        return (
-            ""
-            if _has_come(result) or style.quiet
-            else f"timeout: no {'such ' if params else ''}mail within {lasting(patience)}\n"
-        )
+        if _has_come(result) or style.quiet:
+            return ""
+        return f"timeout: no {'such ' if params else ''}mail within {lasting(patience)}\n"
 
     return Plan(
         "message.wait",

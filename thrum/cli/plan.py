@@ -115,7 +115,7 @@ class Calling:
         """A file the user named, from the top of its worktree: seen from where the user stands, else from the top."""
         here, seen = _find(self.cwd), os.path.normpath(os.path.join(os.path.realpath(self.cwd), word))
         is_exact = os.path.isabs(word) or word.startswith(".")
-        top = here and (_top_of(seen, place.worktrees(here) if is_exact else [here]))
+        top = here and place.top_of(seen, place.worktrees(here) if is_exact else [here])
         return os.path.relpath(seen, top) if top and (is_exact or os.path.lexists(seen)) else word
 
     def input(self) -> str:
@@ -135,9 +135,3 @@ def _find(cwd: str) -> Place | None:
         return place.find(cwd) if cwd else None
     except (NotARepository, GitError, Refused):
         return None
-
-
-def _top_of(path: str, worktrees: list[Place]) -> str | None:
-    """The top folder of that one of some worktrees which holds `path`: a worktree may lie within another."""
-    tops = [found.worktree for found in worktrees if found.worktree]
-    return max((top for top in tops if path == top or path.startswith(top + os.sep)), key=len, default=None)

@@ -99,6 +99,6 @@ _WORDS: dict[str, Callable[[Json], str]] = {
     events.AGENT_CLEANUP: lambda event: f"deleted the agent {_name(event['agent_id'])}{_because(event)}",
     events.SESSION_START: lambda event: f"began the session {event['session_id']}",
     events.SESSION_UPDATE: _session,
-    events.PURGE: lambda event: f"purged what was said before {str(event['before'])[:19].replace('T', ' ')}",
     events.SESSION_END: lambda event: f"ended the session {event['session_id']}{_because(event)}",
+    events.PURGE: lambda event: f"purged what was said before {str(event['before'])[:19].replace('T', ' ')}",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _JOINED = (
-    "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u17dd\ufb50-\ufdff\ufe70-\ufefc"  # scripts that join letters
+    "\u0600-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u17dd\ufb50-\ufdff\ufe70-\ufefc"  # scripts that join letters
     "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"  # pictures, and what picks their look
 )
 _DANGEROUS = re.compile(

@@ -19,8 +19,8 @@ from thrum.daemon.worker import Worker
 from thrum.errors import ThrumError
 
 Json = dict[str, Any]
-Push = Callable[[bytes], object]
-"""Sends a frame to a client without waiting for it; true when the client should read before it gets more. On the event loop."""
+Push = Callable[[bytes], bool]
+"""Sends a frame to a client without waiting for it; whether the client should read before it gets more. On the event loop."""
 
 TOGETHER = 32
 """Questions that are answered in one job."""
@@ -119,7 +119,7 @@ class Ear:
                 is_new = event_id not in self._told
                 self._told[event_id] = None
             if is_new:
-                self.is_full = bool(self._push(frame))
+                self.is_full = self._push(frame)
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
 

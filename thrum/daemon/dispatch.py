@@ -13,6 +13,7 @@ import thrum
 from thrum.caller import Claim
 from thrum.core import jsonrpc
 from thrum.core.jsonrpc import Problem, Request
+from thrum.daemon.claims import read_claim
 from thrum.daemon.delivery import Delivery, Ears, NoticesLike, Push
 from thrum.daemon.feed import Feed, stopping
 from thrum.daemon.looks import Looks
@@ -35,7 +36,6 @@ puts a `token` for `cli.done` in its place. `{"declined": reason}` sends the cli
 
 LONGEST_WAIT = 3600.0  # seconds
 USUAL_WAIT = 30.0
-_VARIABLES = ("THRUM_NAME", "THRUM_ROLE", "THRUM_MODULE", "THRUM_DISPLAY")
 
 log = logging.getLogger("thrum.daemon")
 
@@ -353,43 +353,6 @@ class Conversation:
         for call in calls:
             await self.execute(*call)
         return {"done": len(calls)}
-
-
-def read_claim(params: Json) -> tuple[Claim, Json]:
-    """Who the caller says it is, and the parameters without that. Raises BadParams."""
-    rest = {key: value for key, value in params.items() if key.lower() not in ("caller", "caller_agent_id")}
-    if len(rest) == len(params):
-        return Claim(), rest
-    said = {key.lower(): value for key, value in params.items()}
-    caller = {} if said.get("caller") is None else said["caller"]
-    if not isinstance(caller, dict):
-        raise BadParams("caller must be an object")
-    agent_id = _read_text(said, "caller_agent_id")
-    return Claim(
-        cwd=_read_text(caller, "cwd"),
-        name=_read_text(caller, "name"),
-        role=_read_text(caller, "role"),
-        module=_read_text(caller, "module"),
-        environ=_read_environ(caller.get("environ")),
-        agent_id=agent_id,
-    ), rest
-
-
-def _read_text(said: Json, key: str) -> str:
-    value = said.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or "\0" in value:
-        raise BadParams(f"{key} must be a text")
-    return value
-
-
-def _read_environ(said: object) -> dict[str, str]:
-    if said is None:
-        return {}
-    if not isinstance(said, dict):
-        raise BadParams("caller.environ must be an object")
-    return {name: _read_text(said, name) for name in _VARIABLES if said.get(name) is not None}
 
 
 def _read_timeout(params: Json) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from thrum.caller import Claim
+from thrum.daemon.claims import read_claim
 from thrum.daemon.delivery import Push
-from thrum.daemon.dispatch import Conversation, Dispatcher, read_claim
+from thrum.daemon.dispatch import Conversation, Dispatcher
 
 Json = dict[str, Any]
 _INDOORS = ("cli.run", "cli.done")

@@ -13,6 +13,7 @@ from thrum.errors import GitError
 from thrum.git.branch import BRANCH
 from thrum.git.command import run
 from thrum.git.place import Place
+from thrum.git.stamp import Stamp, stamp
 
 STATUS = [
     *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind"),
@@ -237,7 +238,9 @@ def history(place: Place, base: str, head: str, limit_files: int, limit_commits:
 
 
 @functools.lru_cache(maxsize=64)
-def _history(worktree: str, base: str, head: str, limit_files: int, limit_commits: int, horizon: object) -> History:
+def _history(
+    worktree: str, base: str, head: str, limit_files: int, limit_commits: int, horizon: tuple[Stamp, ...]
+) -> History:
     log = run([*LOG, f"--max-count={limit_commits}", f"{base}..{head}", "--"], worktree)
     changed = run([*DIFF, f"{base}...{head}", "--"], worktree, check=False)
     commits = tuple((sha, subject, tuple(visible(files)[:limit_files])) for sha, subject, files in _commits(log.out))
@@ -251,20 +254,12 @@ def _history(worktree: str, base: str, head: str, limit_files: int, limit_commit
 _NO_MERGE_BASE = 128
 
 
-def _horizon(common_dir: str) -> tuple[object, ...]:
+def _horizon(common_dir: str) -> tuple[Stamp, ...]:
     """What says, beside the commits, how a history looks: where a shallow one ends, and what stands for other commits."""
-    return tuple(_stamp(os.path.join(common_dir, path)) for path in HORIZON)
+    return tuple(stamp(os.stat, os.path.join(common_dir, path)) for path in HORIZON)
 
 
 HORIZON = ("shallow", "refs/replace", "info/grafts", "packed-refs")
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _commits(out: bytes) -> list[tuple[str, str, list[str]]]:

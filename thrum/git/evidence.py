@@ -17,6 +17,7 @@ from thrum.git import sources
 from thrum.git.command import run
 from thrum.git.context import HORIZON
 from thrum.git.place import Place
+from thrum.git.stamp import Look, Stamp, stamp
 
 MOST = 4000
 """Files and folders looked at; with more, git itself is faster."""
@@ -26,9 +27,6 @@ _GITLINK = "160000"
 RULES = (".gitignore", ".gitattributes")
 _SHARED = ("refs/heads/", "refs/remotes/", "refs/tags/")
 _LINE_LIMIT = 4096
-Stamp = tuple[int, int, int, int, int] | None
-"""When its state and its contents changed, its size, number and mode; None for what is not there."""
-Look = Callable[[str], os.stat_result]
 
 
 class CannotTellError(Exception):
@@ -45,11 +43,11 @@ class Evidence:
     def see(self, *paths: str) -> None:
         """Takes in how these are now; of a link, what it leads to."""
         for path in paths:
-            self._targets[path] = _stamp(os.stat, path)
+            self._targets[path] = stamp(os.stat, path)
 
     def see_itself(self, path: str) -> None:
         """Takes in how this is now; of a link, the link itself. Raises CannotTellError when that makes too many."""
-        self._links[path] = _stamp(os.lstat, path)
+        self._links[path] = stamp(os.lstat, path)
         if len(self._links) > MOST:
             raise CannotTellError(f"more than {MOST} files")
 
@@ -63,7 +61,7 @@ class Evidence:
     def is_settled(self, since: int) -> bool:
         """Whether every change was long enough before `since` (ns) that one after it shows."""
         stamps = (*self._links.values(), *self._targets.values())
-        return all(stamp is None or stamp[0] < since - clock.SETTLED for stamp in stamps)
+        return all(one is None or one[0] < since - clock.SETTLED for one in stamps)
 
 
 def of_settings(place: Place) -> tuple[Evidence, sources.Sources]:
@@ -257,13 +255,5 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _stamp(look: Look, path: str) -> Stamp:
-    try:
-        found = look(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
-
-
 def _are_same(look: Look, stamps: dict[str, Stamp]) -> bool:
-    return all(_stamp(look, path) == stamp for path, stamp in stamps.items())
+    return all(stamp(look, path) == known for path, known in stamps.items())

@@ -129,6 +129,12 @@ def worktrees(place: Place) -> list[Place]:
     return found + sorted(_linked(place), key=lambda linked: linked.worktree or "")
 
 
+def top_of(path: str, worktrees: list[Place]) -> str | None:
+    """The top folder of that one of some worktrees which holds `path`: one may lie within another."""
+    tops = [found.worktree for found in worktrees if found.worktree]
+    return max((top for top in tops if path == top or path.startswith(top + os.sep)), key=len, default=None)
+
+
 def locked_away(place: Place) -> set[str]:
     """The names of linked worktrees that `git worktree lock` keeps though their folder is not there now."""
     return {

@@ -71,7 +71,7 @@ class Desk:
         if not os.path.isabs(path):
             return path
         real = os.path.realpath(path)
-        top = place.find(real if os.path.exists(real) else self._door.claim.cwd).worktree
+        top = place.top_of(real, place.worktrees(place.find(self._door.claim.cwd)))
         return os.path.relpath(real, top) if top else path
 
     async def _mark(self, message_ids: list[str]) -> None:

@@ -49,7 +49,7 @@ class Wire:
     async def answered(self) -> None:
         """Returns when all answers that are expected are written, or it has taken too long."""
         with anyio.move_on_after(_LONGEST_END):
-            while self._expected:
+            if self._expected:  # nothing more is asked for at the end
                 self._is_answered = anyio.Event()
                 await self._is_answered.wait()
             await self.settled()

@@ -238,8 +238,8 @@ def wait(
     Unread mail that is already there is given at once. Nothing is marked read. Gives `{status, message?, more?}`: `received`
     with the message and how many more are unread, or `timeout`.
     """
-    if priority not in ("", *PRIORITIES):
-        raise BadParams(f"priority must be one of {', '.join(PRIORITIES)}, not {priority[:80]}")
+    if priority:
+        writing.check_priority(priority)
     me = ctx.me()
     words = (mention.removeprefix("@"),) if mention.removeprefix("@") else ()
     wanted = Filter(scope=_tuple(scope), mention=words, priority=priority or None, unread=True)

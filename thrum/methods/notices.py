@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from thrum.store.threads import Threads
 
 Json = dict[str, Any]
+AT_ONCE = 64
+"""Messages that a session is told of at once."""
 
 
 class Notices(NamedTuple):
@@ -38,15 +40,15 @@ class Herald:
         self._arrivals, self._mail, self._threads = arrivals, mail, threads
         self._roster, self._subscriptions = roster, subscriptions
 
-    def notices(self, agent_id: str, session_id: str, cursor: Cursor, limit: int) -> Notices:
-        """What arrived since `cursor` for a session of an agent: about `limit` messages at most."""
+    def notices(self, agent_id: str, session_id: str, cursor: Cursor) -> Notices:
+        """What arrived since `cursor` for a session of an agent: about `AT_ONCE` messages at most."""
         now = self._arrivals.cursor()
         if not self.is_open(agent_id, session_id):
             return Notices([], now, True)
         wanted = self._subscriptions.of(session_id)
         if not wanted:
             return Notices([], now, False)
-        arrived, reached = self._arrivals.since(cursor, now, agent_id, limit)
+        arrived, reached = self._arrivals.since(cursor, now, agent_id, AT_ONCE)
         items = [item for one in arrived for item in self._tell(agent_id, wanted, one)]
         return Notices(items, reached, False, reached is not now)
 

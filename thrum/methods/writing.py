@@ -67,10 +67,15 @@ def voice(ctx: Context, acting_as: str, disclose: bool) -> Voice:
 def check(draft: Draft) -> None:
     """Raises BadParams unless the draft can be sent as it is."""
     check_text(draft.content, draft.format)
-    if draft.priority not in PRIORITIES:
-        raise BadParams(f"priority must be one of {', '.join(PRIORITIES)}, not {draft.priority}")
+    check_priority(draft.priority)
     if draft.structured is not None:
         check_structured(draft.structured)
+
+
+def check_priority(priority: str) -> None:
+    """Raises BadParams for a priority that there is not."""
+    if priority not in PRIORITIES:
+        raise BadParams(f"priority must be one of {', '.join(PRIORITIES)}, not {priority}")
 
 
 def check_text(content: str, format: str) -> None:

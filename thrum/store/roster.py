@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from thrum.core import clock
@@ -140,10 +140,11 @@ class Roster:
         row = self._connect().execute(query, (agent_id, origin)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def stated_contexts(self, origin: str) -> list[tuple[str, Json]]:
-        """What a clone last stated of everybody's work, by agent."""
+    def contexts_without(self, origin: str, agents: Collection[str]) -> dict[str, Json]:
+        """What a clone last stated of the work of everybody but these, by agent."""
         query = "SELECT agent_id, document FROM context WHERE origin = ? AND slot = ''"
-        return [(agent_id, json.loads(document)) for agent_id, document in self._connect().execute(query, (origin,))]
+        rows = self._connect().execute(query, (origin,))
+        return {agent_id: json.loads(document) for agent_id, document in rows if agent_id not in agents}
 
     def _working_session(self, agent_id: str, origin: str) -> str:
         found = self.open_session(agent_id, origin) or self.open_session(agent_id)
